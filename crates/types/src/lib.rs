@@ -1,0 +1,12 @@
+//! The vocabulary every other crate speaks: digests, references, platforms, ids, error kinds and
+//! image documents.
+//!
+//! Nothing here does I/O, knows a wire format of the Engine API, or depends on another dhow crate.
+
+pub mod digest;
+pub mod error;
+pub mod id;
+
+pub use digest::{Digest, DigestWriter};
+pub use error::{Context, Error, ErrorKind, Result};
+pub use id::ContainerId;
