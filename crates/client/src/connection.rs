@@ -1,0 +1,341 @@
+//! One connection to a daemon, kept for the next request where the body allows it.
+
+use crate::body::{Body, Framing};
+use crate::error::{Error, Result};
+use crate::hijack::Hijacked;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// The head of a response may not be longer.
+const MAX_HEAD: usize = 64 * 1024;
+/// An error document may not be longer.
+const MAX_ERROR: u64 = 1024 * 1024;
+/// Header fields that are looked at.
+const MAX_FIELDS: usize = 64;
+
+/// A client of the daemon at one socket.
+pub struct Client {
+    socket: PathBuf,
+    prefix: String,
+    idle: RefCell<Option<BufReader<UnixStream>>>,
+}
+
+/// A response whose status is a success; its body still streams.
+pub struct Response<'a> {
+    client: &'a Client,
+    /// The HTTP status.
+    pub status: u16,
+    /// Header fields with lower-case names.
+    pub headers: Vec<(String, String)>,
+    keep: bool,
+    /// The body.
+    pub body: Body,
+}
+
+struct Head {
+    status: u16,
+    headers: Vec<(String, String)>,
+}
+
+impl Head {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+impl Client {
+    /// A client for the socket; it connects at the first request. `version` is put before each path
+    /// (`1.44` → `/v1.44`); without one the daemon answers in its newest version.
+    pub fn new(socket: impl Into<PathBuf>, version: Option<&str>) -> Self {
+        let prefix = version.map(|v| format!("/v{}", v.trim_start_matches('v'))).unwrap_or_default();
+        Self { socket: socket.into(), prefix, idle: RefCell::new(None) }
+    }
+
+    /// The socket's path.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Another connection to the same daemon, for a second request while the first still streams.
+    pub fn sibling(&self) -> Self {
+        Self { socket: self.socket.clone(), prefix: self.prefix.clone(), idle: RefCell::new(None) }
+    }
+
+    fn connect(&self) -> Result<BufReader<UnixStream>> {
+        let stream = UnixStream::connect(&self.socket)
+            .map_err(|cause| Error::NoDaemon { socket: self.socket.display().to_string(), cause })?;
+        Ok(BufReader::with_capacity(16 * 1024, stream))
+    }
+
+    /// Sends a request without a body.
+    pub fn send(&self, method: &str, path: &str) -> Result<Response<'_>> {
+        self.exchange(method, path, &[], None)
+    }
+
+    /// Sends a JSON document.
+    pub fn send_json(&self, method: &str, path: &str, document: &impl Serialize) -> Result<Response<'_>> {
+        self.exchange(method, path, &[("Content-Type", "application/json")], Some(serde_json::to_vec(document)?))
+    }
+
+    /// `GET path` as a document.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send("GET", path)?.json()
+    }
+
+    /// `POST path` with a document; the answer as a document.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T> {
+        self.send_json("POST", path, document)?.json()
+    }
+
+    /// `POST path` without body, the answer's body thrown away.
+    pub fn post_empty(&self, path: &str) -> Result<u16> {
+        self.send("POST", path)?.finish()
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Response<'_>> {
+        let bytes = self.head(method, path, fields, Some(body.as_deref().unwrap_or_default()));
+        // A kept connection may have been closed by the daemon meanwhile: then once more on a new one.
+        if let Some(mut kept) = self.idle.take() {
+            if kept.get_mut().write_all(&bytes).is_ok() {
+                match self.receive(kept, method) {
+                    Err(Error::Io(_)) => {}
+                    other => return other,
+                }
+            }
+        }
+        let mut fresh = self.connect()?;
+        fresh.get_mut().write_all(&bytes)?;
+        self.receive(fresh, method)
+    }
+
+    /// Uploads `content` in chunks as the body of a POST.
+    pub fn upload(&self, path: &str, content_type: &str, content: &mut dyn Read) -> Result<Response<'_>> {
+        let mut conn = self.connect()?;
+        let head = self.head("POST", path, &[("Content-Type", content_type), ("Transfer-Encoding", "chunked")], None);
+        let out = conn.get_mut();
+        out.write_all(&head)?;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let n = content.read(&mut buffer)?;
+            // A daemon that refuses early closes its reading side: its answer says why.
+            let sent = write!(out, "{n:x}\r\n")
+                .and_then(|()| out.write_all(&buffer[..n]))
+                .and_then(|()| out.write_all(b"\r\n"));
+            if n == 0 || sent.is_err() {
+                break;
+            }
+        }
+        self.receive(conn, "POST")
+    }
+
+    /// Turns the connection of `POST path` into a raw two-way stream (attach, exec).
+    pub fn hijack(&self, path: &str, document: Option<Vec<u8>>) -> Result<Hijacked> {
+        let mut conn = self.connect()?;
+        let fields = [("Content-Type", "application/json"), ("Connection", "Upgrade"), ("Upgrade", "tcp")];
+        conn.get_mut().write_all(&self.head("POST", path, &fields, Some(document.as_deref().unwrap_or_default())))?;
+        let head = read_head(&mut conn)?;
+        if head.status != 101 && head.status != 200 {
+            return Err(api_error(&head, conn));
+        }
+        let multiplexed = head.field("content-type").is_some_and(|t| t.contains("multiplexed"));
+        Ok(Hijacked::new(conn, multiplexed))
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Option<&[u8]>) -> Vec<u8> {
+        let mut head = format!("{method} {}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: dhow\r\n", self.prefix);
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if let Some(body) = body {
+            if !body.is_empty() || method == "POST" {
+                head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            }
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body.unwrap_or_default());
+        bytes
+    }
+
+    fn receive(&self, mut conn: BufReader<UnixStream>, method: &str) -> Result<Response<'_>> {
+        let head = read_head(&mut conn)?;
+        if head.status >= 400 {
+            return Err(api_error(&head, conn));
+        }
+        let framing = framing(&head, method);
+        let keep = !head.field("connection").is_some_and(|c| c.eq_ignore_ascii_case("close"));
+        Ok(Response {
+            client: self,
+            status: head.status,
+            keep,
+            body: Body { from: conn, framing },
+            headers: head.headers,
+        })
+    }
+}
+
+impl Response<'_> {
+    /// A header field by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The body as a JSON document.
+    pub fn json<T: DeserializeOwned>(mut self) -> Result<T> {
+        let mut text = Vec::new();
+        self.body.read_to_end(&mut text)?;
+        let value = serde_json::from_slice(&text)?;
+        self.give_back();
+        Ok(value)
+    }
+
+    /// Reads the body to its end and returns the status.
+    pub fn finish(mut self) -> Result<u16> {
+        std::io::copy(&mut self.body, &mut std::io::sink())?;
+        let status = self.status;
+        self.give_back();
+        Ok(status)
+    }
+
+    fn give_back(self) {
+        if self.keep {
+            *self.client.idle.borrow_mut() = self.body.reusable();
+        }
+    }
+}
+
+fn framing(head: &Head, method: &str) -> Framing {
+    if method == "HEAD" || head.status == 204 || head.status == 304 || head.status < 200 {
+        return Framing::Length(0);
+    }
+    if head.field("transfer-encoding").is_some_and(|t| t.to_ascii_lowercase().contains("chunked")) {
+        return Framing::Chunked { left: 0, first: true, done: false };
+    }
+    match head.field("content-length").and_then(|l| l.parse().ok()) {
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    }
+}
+
+fn read_head(conn: &mut BufReader<UnixStream>) -> Result<Head> {
+    let mut raw = Vec::new();
+    while !raw.ends_with(b"\r\n\r\n") {
+        if conn.by_ref().take(MAX_HEAD as u64).read_until(b'\n', &mut raw)? == 0 {
+            return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        if raw.len() > MAX_HEAD {
+            return Err(Error::Protocol(format!("a response head of more than {MAX_HEAD} bytes")));
+        }
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    response.parse(&raw).map_err(|e| Error::Protocol(format!("bad response head: {e}")))?;
+    let headers = response
+        .headers
+        .iter()
+        .map(|h| (h.name.to_ascii_lowercase(), String::from_utf8_lossy(h.value).into_owned()))
+        .collect();
+    Ok(Head { status: response.code.unwrap_or(0), headers })
+}
+
+fn api_error(head: &Head, conn: BufReader<UnixStream>) -> Error {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        message: String,
+    }
+    let mut text = Vec::new();
+    let body = Body { from: conn, framing: framing(head, "GET") };
+    if let Err(e) = body.take(MAX_ERROR).read_to_end(&mut text) {
+        return Error::Io(e);
+    }
+    let message = match serde_json::from_slice::<Document>(&text) {
+        Ok(document) => document.message,
+        Err(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+    };
+    Error::Api { status: head.status, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// Serves the given answers, one connection or several, and returns what was asked.
+    fn daemon(answers: Vec<&'static str>) -> (tempfile::TempDir, Client, std::thread::JoinHandle<Vec<String>>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let served = std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            let mut answers = answers.into_iter().peekable();
+            while answers.peek().is_some() {
+                let (stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(stream);
+                loop {
+                    let (mut head, mut line) = (String::new(), String::new());
+                    while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                        head.push_str(&line);
+                        line.clear();
+                    }
+                    if head.is_empty() {
+                        break;
+                    }
+                    let length =
+                        head.lines().find_map(|l| l.strip_prefix("Content-Length: ")).map_or(0, |l| l.parse().unwrap());
+                    std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+                    seen.push(head.lines().next().unwrap().to_owned());
+                    let Some(answer) = answers.next() else { return seen };
+                    reader.get_mut().write_all(answer.as_bytes()).unwrap();
+                    if answer.contains("close") {
+                        break;
+                    }
+                }
+            }
+            seen
+        });
+        (dir, Client::new(path, None), served)
+    }
+
+    #[test]
+    fn bodies_by_length_by_chunk_and_until_close_on_kept_connections() {
+        let (_dir, client, served) = daemon(vec![
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\"a\"",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\"b\r\n1;x=y\r\n\"\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\"c\"",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        ]);
+        assert_eq!(client.get::<String>("/one").unwrap(), "a");
+        assert_eq!(client.get::<String>("/two").unwrap(), "b");
+        assert_eq!(client.get::<String>("/three").unwrap(), "c");
+        assert_eq!(client.post_empty("/four").unwrap(), 204);
+        drop(client);
+        assert_eq!(served.join().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn an_error_document_becomes_its_message() {
+        let (_dir, client, served) = daemon(vec![
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 21\r\nConnection: close\r\n\r\n{\"message\":\"no such\"}\n",
+        ]);
+        let error = client.get::<String>("/x").unwrap_err();
+        assert_eq!(error.status(), Some(404));
+        assert_eq!(error.to_string(), "Error response from daemon: no such");
+        served.join().unwrap();
+    }
+
+    #[test]
+    fn a_missing_socket_is_told_apart() {
+        let error = Client::new("/nonexistent/dhow.sock", None).get::<String>("/x").unwrap_err();
+        assert!(matches!(error, Error::NoDaemon { .. }), "{error}");
+    }
+}

@@ -1,0 +1,140 @@
+//! The raw two-way stream that attach and exec turn their connection into.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+/// A frame longer than this is not Docker's.
+const MAX_FRAME: usize = 64 * 1024 * 1024;
+
+/// A hijacked connection: output comes from the daemon, input goes to it.
+pub struct Hijacked {
+    from: BufReader<UnixStream>,
+    /// The output is multiplexed (eight-byte frame heads), as without a terminal.
+    pub multiplexed: bool,
+}
+
+/// Which of the container's streams a piece of output belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multiplexed {
+    /// Standard output (and standard input's echo, stream 0).
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The daemon's own error text (stream 3).
+    SystemError,
+}
+
+impl Hijacked {
+    pub(crate) fn new(from: BufReader<UnixStream>, multiplexed: bool) -> Self {
+        Self { from, multiplexed }
+    }
+
+    /// A second handle for the input side.
+    pub fn writer(&self) -> io::Result<UnixStream> {
+        self.from.get_ref().try_clone()
+    }
+
+    /// Says that no more input follows.
+    pub fn close_input(writer: &UnixStream) -> io::Result<()> {
+        writer.shutdown(Shutdown::Write)
+    }
+
+    /// Copies all output until the daemon closes. `raw` is for a terminal: everything is standard output.
+    pub fn copy_output(mut self, raw: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+        if raw {
+            let mut buffer = [0; 16 * 1024];
+            loop {
+                let n = retry(|| self.from.read(&mut buffer))?;
+                if n == 0 {
+                    return Ok(());
+                }
+                out.write_all(&buffer[..n])?;
+                out.flush()?;
+            }
+        }
+        demultiplex(&mut self.from, |stream, bytes| match stream {
+            Multiplexed::Stdout => out.write_all(bytes).and_then(|()| out.flush()),
+            _ => err.write_all(bytes).and_then(|()| err.flush()),
+        })
+    }
+}
+
+fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
+            other => return other,
+        }
+    }
+}
+
+/// Takes Docker's stream framing apart: one byte of stream, three of nothing, four of big-endian length.
+/// Rule: Engine API, `ContainerAttach`, "Stream format".
+pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut payload = vec![0; 16 * 1024];
+    loop {
+        let mut head = [0; 8];
+        let mut have = 0;
+        while have < 8 {
+            match retry(|| from.read(&mut head[have..]))? {
+                0 if have == 0 => return Ok(()),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => have += n,
+            }
+        }
+        let stream = match head[0] {
+            0 | 1 => Multiplexed::Stdout,
+            2 => Multiplexed::Stderr,
+            3 => Multiplexed::SystemError,
+            other => return Err(bad(format!("unknown stream {other}"))),
+        };
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        if length > MAX_FRAME {
+            return Err(bad(format!("a frame of {length} bytes")));
+        }
+        let mut left = length;
+        while left > 0 {
+            let want = left.min(payload.len());
+            match retry(|| from.read(&mut payload[..want]))? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => {
+                    each(stream, &payload[..n])?;
+                    left -= n;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_apart_by_stream() {
+        let bytes =
+            [&[1, 0, 0, 0, 0, 0, 0, 2][..], b"ab", &[2, 0, 0, 0, 0, 0, 0, 1], b"c", &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let mut seen = Vec::new();
+        demultiplex(&mut &bytes[..], |s, b| {
+            seen.push((s, b.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [(Multiplexed::Stdout, b"ab".to_vec()), (Multiplexed::Stderr, b"c".to_vec())]);
+    }
+
+    #[test]
+    fn torn_and_foreign_frames_are_errors() {
+        for bytes in [
+            &[1, 0, 0][..],
+            &[9, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0, 0, 0, 0, 5, b'x'],
+            &[1, 0, 0, 0, 255, 255, 255, 255],
+        ] {
+            assert!(demultiplex(&mut &bytes[..], |_, _| Ok(())).is_err(), "{bytes:?}");
+        }
+    }
+}
