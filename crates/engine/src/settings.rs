@@ -1,0 +1,70 @@
+//! What the daemon's owner decides once: directories, defaults and how helper processes are started.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Settings of one engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What must last (`/var/lib/dhow`).
+    pub root: PathBuf,
+    /// What lives until the next boot (`/run/dhow`).
+    pub state: PathBuf,
+    /// Keep compressed layers.
+    pub keep_blobs: bool,
+    /// The default bridge.
+    pub bridge: Bridge,
+    /// Parent of every container's group unless a container names its own.
+    pub cgroup_parent: Option<String>,
+    /// Stricter than Docker: see `docs`; no_new_privs on and NET_RAW dropped.
+    pub hardened: bool,
+    /// Log driver and options of containers that don't name any.
+    pub log: crate::config::LogConfig,
+    /// Name servers, search domains and options of containers that don't name any.
+    pub dns: Dns,
+    /// How many prepared network namespaces wait.
+    pub netns_pool: usize,
+    /// How the zygote is started.
+    pub shim_spawn: ShimSpawn,
+    /// Version of the program, for `info`.
+    pub version: String,
+}
+
+/// Default name resolution.
+#[derive(Clone, Debug, Default)]
+pub struct Dns {
+    /// Servers.
+    pub servers: Vec<String>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+}
+
+/// The program that becomes the zygote.
+#[derive(Clone, Debug)]
+pub struct ShimSpawn {
+    /// This binary (`/proc/self/exe`).
+    pub exe: PathBuf,
+    /// Words that select the role, for example `shim zygote`.
+    pub args: Vec<OsString>,
+}
+
+/// The default bridge.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Name of the interface; `None` chooses (`dhow0`, or another if that belongs to another daemon).
+    pub name: Option<String>,
+    /// Address range, as `172.17.0.0/16`; `None` takes the first free one of Docker's.
+    pub subnet: Option<String>,
+    /// Largest packet; `None` takes 1500.
+    pub mtu: Option<u32>,
+    /// Containers may talk to each other.
+    pub icc: bool,
+}
+
+impl Default for Bridge {
+    fn default() -> Self {
+        Self { name: None, subnet: None, mtu: None, icc: true }
+    }
+}

@@ -1,0 +1,445 @@
+//! What the engine tells about itself: plain data that adapters turn into documents.
+
+use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};
+use dhow_types::{ContainerId, Digest};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Made, never started.
+    #[default]
+    Created,
+    /// Its process lives.
+    Running,
+    /// Its process ended.
+    Exited,
+    /// Being removed.
+    Removing,
+    /// It could not be removed or stopped.
+    Dead,
+}
+
+impl Status {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Removing => "removing",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// The state of a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateView {
+    /// Where it is.
+    pub status: Status,
+    /// The kernel killed a process for lack of memory during the last run.
+    pub oom_killed: bool,
+    /// Process id on this machine, 0 unless it runs.
+    pub pid: i32,
+    /// Exit code of the last run.
+    pub exit_code: i32,
+    /// Why it did not start or how it was lost.
+    pub error: String,
+    /// Start of the last run.
+    pub started_at: Option<Timestamp>,
+    /// End of the last run.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Everything about one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerView {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without slash.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The program.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its state.
+    pub state: StateView,
+    /// The image's id, `None` with a directory of the machine as root.
+    pub image: Option<Digest>,
+    /// Configuration merged with the image's.
+    pub config: ContainerConfig,
+    /// How it runs here.
+    pub host: HostConfig,
+    /// `linux`.
+    pub platform: String,
+    /// Storage driver: `overlay2`-like name of ours.
+    pub driver: String,
+    /// `resolv.conf` on this machine, empty if it has none of its own.
+    pub resolv_conf_path: String,
+    /// `hostname` on this machine.
+    pub hostname_path: String,
+    /// `hosts` on this machine.
+    pub hosts_path: String,
+    /// Log file, empty for the driver `none`.
+    pub log_path: String,
+    /// Overlay directories (`LowerDir`, `UpperDir`, `WorkDir`, `MergedDir`).
+    pub graph: BTreeMap<String, String>,
+    /// Mounts as Docker shows them.
+    pub mounts: Vec<MountPoint>,
+    /// Network side.
+    pub network: NetworkView,
+    /// Execs that live.
+    pub exec_ids: Vec<String>,
+    /// Bytes in the writable layer, if asked.
+    pub size_rw: Option<i64>,
+    /// Bytes of the whole root file system, if asked.
+    pub size_root_fs: Option<i64>,
+    /// Path of the control group, empty unless it runs.
+    pub cgroup: String,
+}
+
+/// A mount of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountPoint {
+    /// `bind`, `volume` or `tmpfs`.
+    pub kind: String,
+    /// Name of the volume.
+    pub name: String,
+    /// Path on this machine.
+    pub source: String,
+    /// Path in the container.
+    pub destination: String,
+    /// `local` for volumes.
+    pub driver: String,
+    /// Options as they were given (`z`, `ro`, …).
+    pub mode: String,
+    /// Writable.
+    pub rw: bool,
+    /// Propagation of binds.
+    pub propagation: String,
+}
+
+/// The network side of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkView {
+    /// Path of the network namespace, empty unless it runs.
+    pub sandbox_key: String,
+    /// Ports: `80/tcp` to where it is published (`None`: exposed only).
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+    /// Endpoint per network (`bridge`, `host`, `none`).
+    pub endpoints: BTreeMap<String, EndpointView>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointView {
+    /// What was asked.
+    pub config: EndpointConfig,
+    /// Id of the network.
+    pub network_id: String,
+    /// Id of the endpoint, empty unless it runs.
+    pub endpoint_id: String,
+    /// Gateway.
+    pub gateway: String,
+    /// Address.
+    pub ip_address: String,
+    /// Bits of the network.
+    pub ip_prefix_len: u8,
+    /// Hardware address.
+    pub mac_address: String,
+}
+
+/// A network, for lists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInfo {
+    /// Id: 64 digits, the same for as long as the engine's root lives.
+    pub id: String,
+    /// `bridge`, `host` or `none`.
+    pub name: String,
+    /// `bridge`, `host` or `null`.
+    pub driver: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Address range, if any.
+    pub subnet: Option<String>,
+    /// Gateway, if any.
+    pub gateway: Option<String>,
+    /// Docker's options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Containers on it: id to (name, endpoint).
+    pub containers: BTreeMap<String, (String, EndpointView)>,
+}
+
+/// One exec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecView {
+    /// Its id.
+    pub id: String,
+    /// Its container.
+    pub container: ContainerId,
+    /// Lives.
+    pub running: bool,
+    /// Exit code once it ended.
+    pub exit_code: Option<i32>,
+    /// Process id on this machine, 0 unless it lives.
+    pub pid: i32,
+    /// What was asked.
+    pub request: ExecRequest,
+    /// Its input can still be written.
+    pub open_stdin: bool,
+}
+
+/// What `create` gives back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The id.
+    pub id: ContainerId,
+    /// What was accepted but can't be had here.
+    pub warnings: Vec<String>,
+}
+
+/// How a wait ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitResult {
+    /// Exit code.
+    pub code: i64,
+    /// Why the wait itself failed.
+    pub error: Option<String>,
+}
+
+/// One of a container's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StdStream {
+    /// Output.
+    Stdout,
+    /// Error output.
+    Stderr,
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChunk {
+    /// Whence.
+    pub stream: StdStream,
+    /// The bytes, with the time in front if asked.
+    pub bytes: Vec<u8>,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageView {
+    /// Digest of the config.
+    pub id: Digest,
+    /// `name:tag` in the familiar form.
+    pub tags: Vec<String>,
+    /// `name@digest` in the familiar form.
+    pub digests: Vec<String>,
+    /// Parent image, if known.
+    pub parent: Option<Digest>,
+    /// When the image says it was made.
+    pub created: Option<Timestamp>,
+    /// Bytes of all layers.
+    pub size: u64,
+    /// Containers made from it.
+    pub containers: usize,
+    /// Labels of the config.
+    pub labels: BTreeMap<String, String>,
+    /// The image document as it was received (JSON of an OCI or Docker image config), with `image_inspect` only.
+    pub document: Option<std::sync::Arc<[u8]>>,
+    /// Uncompressed digests of the layers, bottom first, with `image_inspect` only.
+    pub layers: Vec<Digest>,
+    /// Overlay directories, with `image_inspect` only.
+    pub graph: BTreeMap<String, String>,
+    /// When it was last tagged, if known.
+    pub last_tagged: Option<Timestamp>,
+}
+
+/// What removing an image did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRemoved {
+    /// A name is gone.
+    Untagged(String),
+    /// The image, or a layer, is gone.
+    Deleted(Digest),
+}
+
+/// What happens during a load.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoadEvent {
+    /// A layer moves on.
+    Progress {
+        /// Short id of the layer.
+        id: String,
+        /// Bytes done.
+        current: u64,
+        /// Bytes in all, 0 if unknown.
+        total: u64,
+    },
+    /// An image is there.
+    Loaded {
+        /// Its name, if it has one.
+        reference: Option<String>,
+        /// Its id.
+        id: Digest,
+    },
+    /// It failed; nothing follows.
+    Failed(dhow_types::Error),
+}
+
+/// What `info` tells.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InfoView {
+    /// Stable id of this engine's root.
+    pub id: String,
+    /// All containers.
+    pub containers: usize,
+    /// Those that run.
+    pub running: usize,
+    /// Those that were stopped or never started.
+    pub stopped: usize,
+    /// Images.
+    pub images: usize,
+    /// Storage driver.
+    pub driver: String,
+    /// Rows about the storage driver.
+    pub driver_status: Vec<(String, String)>,
+    /// Root directory.
+    pub root: String,
+    /// Host name.
+    pub name: String,
+    /// Release of the kernel.
+    pub kernel_version: String,
+    /// Pretty name of the distribution.
+    pub operating_system: String,
+    /// Version of the distribution.
+    pub os_version: String,
+    /// As `uname -m` says.
+    pub architecture: String,
+    /// CPUs usable.
+    pub ncpu: usize,
+    /// Bytes of memory.
+    pub mem_total: u64,
+    /// `cgroupfs` or `none`.
+    pub cgroup_driver: String,
+    /// `1` or `2`.
+    pub cgroup_version: String,
+    /// Controllers that are there.
+    pub controllers: Vec<String>,
+    /// `name=seccomp,profile=builtin` and the like.
+    pub security_options: Vec<String>,
+    /// Default log driver.
+    pub logging_driver: String,
+    /// Log drivers there are.
+    pub log_drivers: Vec<String>,
+    /// Network drivers there are.
+    pub network_drivers: Vec<String>,
+    /// Volume drivers there are.
+    pub volume_drivers: Vec<String>,
+    /// Packets are forwarded.
+    pub ipv4_forwarding: bool,
+    /// Open files of the daemon.
+    pub nfd: usize,
+    /// Version of the program.
+    pub server_version: String,
+    /// What is missing on this machine.
+    pub warnings: Vec<String>,
+    /// The machine's time.
+    pub system_time: Option<Timestamp>,
+    /// Stricter defaults are on.
+    pub hardened: bool,
+}
+
+/// What `version` tells beside the program's own version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionView {
+    /// Version of the program.
+    pub version: String,
+    /// `linux`.
+    pub os: String,
+    /// In Go's words (`amd64`, `arm64`).
+    pub arch: String,
+    /// Release of the kernel.
+    pub kernel_version: String,
+}
+
+impl StateView {
+    /// Docker's status column: `Created`, `Up 5 minutes`, `Exited (0) 2 hours ago`.
+    pub fn summary(&self, now: Timestamp) -> String {
+        let ago = |t: Option<Timestamp>| human_duration(t.map_or(0, |t| (now.as_second() - t.as_second()).max(0)));
+        match self.status {
+            Status::Created => "Created".to_owned(),
+            Status::Running => format!("Up {}", ago(self.started_at)),
+            Status::Exited if self.finished_at.is_none() => "Created".to_owned(),
+            Status::Exited => format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at)),
+            Status::Removing => "Removal In Progress".to_owned(),
+            Status::Dead => "Dead".to_owned(),
+        }
+    }
+}
+
+/// A duration in Docker's words (go-units `HumanDuration`).
+pub fn human_duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match (seconds, minutes, hours) {
+        (..1, ..) => "Less than a second".to_owned(),
+        (1, ..) => "1 second".to_owned(),
+        (..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, ..60, _) => format!("{minutes} minutes"),
+        (.., 1) => "About an hour".to_owned(),
+        (.., ..48) => format!("{hours} hours"),
+        (.., ..336) => format!("{} days", hours / 24),
+        (.., ..1440) => format!("{} weeks", hours / 24 / 7),
+        (.., ..17520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_dockers_words() {
+        for (s, want) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (3 * 86400, "3 days"),
+            (15 * 86400, "2 weeks"),
+            (70 * 86400, "2 months"),
+            (800 * 86400, "2 years"),
+        ] {
+            assert_eq!(human_duration(s), want, "{s}");
+        }
+    }
+
+    #[test]
+    fn summaries() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let state = |status, exit_code| StateView {
+            status,
+            exit_code,
+            started_at: Timestamp::from_second(700).ok(),
+            finished_at: Timestamp::from_second(940).ok(),
+            ..StateView::default()
+        };
+        assert_eq!(state(Status::Running, 0).summary(now), "Up 5 minutes");
+        assert_eq!(state(Status::Exited, 137).summary(now), "Exited (137) About a minute ago");
+        assert_eq!(StateView::default().summary(now), "Created");
+    }
+}
