@@ -1,0 +1,23 @@
+//! seccomp: OCI documents and Docker profiles compiled to the kernel's BPF, with no library beneath.
+//!
+//! - [`doc`]: the OCI document `linux.seccomp`.
+//! - [`profile`]: Docker's profile format, resolved to a document for a set of capabilities; our default profile.
+//! - [`compile`]: a document becomes a [`Program`]: pure, deterministic.
+//! - `calls`: system call numbers by name, for the architectures dhow runs on.
+//!
+//! [`Program::install`] is the only effect. Where to install it on the way to the container's program is decided by
+//! the rest of the runtime, never here.
+
+mod arch;
+mod calls;
+mod code;
+pub mod compile;
+pub mod doc;
+pub mod profile;
+mod program;
+
+pub use arch::Arch;
+pub use compile::compile;
+pub use doc::Seccomp;
+pub use profile::{KernelVersion, default_profile, from_docker_profile};
+pub use program::{Listener, Program};
