@@ -10,6 +10,7 @@ pub mod clone;
 pub mod exec;
 pub mod fds;
 pub mod mount;
+pub mod netns;
 pub mod path;
 pub mod procfs;
 pub mod scm;
