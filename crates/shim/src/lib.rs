@@ -1,1 +1,14 @@
-//! (head to be written)
+//! The supervisor of one container: a small process of one thread that owns the container's stdio, writes its log,
+//! serves attach, exec and resize, reaps it, and records how it ended. And the protocol the engine speaks to it.
+//!
+//! Shims are forked, without exec, from one small zygote per state folder, so that an idle one costs some forty
+//! kilobytes. Nothing here knows images, networks, HTTP or an asynchronous runtime; nothing here prints.
+
+pub mod client;
+pub mod frame;
+mod paths;
+pub mod protocol;
+
+pub use dhow_runtime::seccomp;
+pub use dhow_runtime::spec;
+pub use frame::{FrameDecoder, encode_call, encode_frame, send_bytes, send_frame};

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fds;
+pub mod fork;
 pub mod mount;
 pub mod netns;
 pub mod path;

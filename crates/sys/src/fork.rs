@@ -1,0 +1,148 @@
+//! `fork` without exec for programs of one thread, and giving memory back to the kernel after a burst of work.
+//!
+//! What parent and child do afterwards never lives here.
+
+use rustix::process::Pid;
+use std::io;
+
+/// Which side of a fork one is on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one; the child is the caller's to reap.
+    Parent(Pid),
+}
+
+/// True when the calling process has one thread.
+pub fn single_threaded() -> bool {
+    // Changes nothing: the kernel accepts CLONE_THREAD here only from a process that is alone in its thread group.
+    // SAFETY: unshare takes no pointer, and this flag gives up nothing that any code relies on.
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
+}
+
+/// `fork`. Refused when the process has more than one thread: a lock held by another thread would stay locked in
+/// the child for ever.
+pub fn fork_single_threaded() -> io::Result<Fork> {
+    if !single_threaded() {
+        return Err(io::Error::other("fork: the process has more than one thread"));
+    }
+    // SAFETY: the only thread is this one, so the child's copy of the address space is consistent: no other thread
+    // can be in the middle of changing it or hold a lock. The child may therefore run any code, not only what is safe
+    // in a signal handler.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Pid::from_raw(pid).map(Fork::Parent).ok_or_else(|| io::Error::other("fork: no pid")),
+    }
+}
+
+/// Gives back what the heap does not need, and the pages of the stack below the caller's frame. For processes that
+/// idle for hours after a burst of work; costs some system calls.
+pub fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only returns free pages of the allocator to the kernel.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    release_stack();
+}
+
+/// How far below the current frame the stack's pages are given back. Less than the gap that the kernel keeps free
+/// below a stack (`stack_guard_gap`, 256 pages), so no other mapping can lie in the range.
+const STACK_REACH: usize = 512 << 10;
+/// Left alone below the current frame: red zone, the frames of the calls made here, and whatever a signal handler
+/// would use meanwhile is written anew anyway.
+const STACK_MARGIN: usize = 8 << 10;
+/// Where pages are larger, the kernel refuses the unaligned range and nothing happens.
+const PAGE: usize = 4 << 10;
+
+#[inline(never)]
+fn release_stack() {
+    if !single_threaded() || rustix::thread::gettid() != rustix::process::getpid() {
+        // Only the main thread's stack has the gap below it that makes the range certain.
+        return;
+    }
+    let here = 0u8;
+    let top = (std::ptr::from_ref(&here) as usize).saturating_sub(STACK_MARGIN) & !(PAGE - 1);
+    let Some(start) = top.checked_sub(STACK_REACH) else { return };
+    // SAFETY: the range lies wholly below this function's frame by more than a red zone and the frame of the call
+    // itself, and within the gap below the main thread's stack, so it holds only dead frames of this thread's stack or
+    // nothing. Dead frames are never read before they are written. A hole in the range makes the call
+    // report ENOMEM after it has done the mapped part.
+    unsafe {
+        libc::madvise(start as *mut libc::c_void, STACK_REACH, libc::MADV_DONTNEED);
+    }
+}
+
+/// Makes glibc's allocator frugal: no slack at the top of the heap, large blocks mapped by themselves, so that they
+/// go back to the kernel when they are freed.
+pub fn frugal_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt sets plain numbers; the process has one thread at this point or the allocator locks itself.
+    unsafe {
+        libc::mallopt(libc::M_TOP_PAD, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 10);
+    }
+}
+
+/// What a signal does from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// What the kernel does by itself.
+    Default,
+    /// Nothing. Stays so across exec.
+    Ignore,
+    /// Nothing, by a handler that does nothing. Goes back to the default at exec.
+    Swallow,
+}
+
+extern "C" fn swallow(_signal: libc::c_int) {}
+
+/// Sets the disposition of one signal.
+pub fn set_disposition(signal: rustix::process::Signal, to: Disposition) -> io::Result<()> {
+    let handler = match to {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignore => libc::SIG_IGN,
+        Disposition::Swallow => swallow as extern "C" fn(libc::c_int) as usize,
+    };
+    // SAFETY: a sigaction of zeros is a valid value of the plain C struct.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: `action` is fully set up, the handler touches nothing at all, the old action is not asked for.
+    match unsafe { libc::sigaction(signal.as_raw(), &action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::Signal;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        // The test harness itself runs this on a thread of its own.
+        assert!(!single_threaded());
+        assert!(fork_single_threaded().unwrap_err().to_string().contains("more than one thread"));
+    }
+
+    #[test]
+    fn a_swallowed_signal_does_not_kill() {
+        set_disposition(Signal::USR2, Disposition::Swallow).unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), Signal::USR2).unwrap();
+        set_disposition(Signal::USR2, Disposition::Default).unwrap();
+    }
+
+    #[test]
+    fn memory_is_given_back_without_harm() {
+        let kept = vec![7u8; 100_000];
+        drop(vec![1u8; 60_000]);
+        release_memory();
+        frugal_heap();
+        assert!(kept.iter().all(|b| *b == 7));
+    }
+}
