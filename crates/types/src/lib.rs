@@ -6,7 +6,13 @@
 pub mod digest;
 pub mod error;
 pub mod id;
+pub mod image;
+pub mod platform;
+pub mod reference;
 
 pub use digest::{Digest, DigestWriter};
 pub use error::{Context, Error, ErrorKind, Result};
 pub use id::ContainerId;
+pub use image::ImageConfig;
+pub use platform::Platform;
+pub use reference::Reference;
