@@ -3,7 +3,8 @@
 //! - [`doc`]: the OCI document `linux.seccomp`.
 //! - [`profile`]: Docker's profile format, resolved to a document for a set of capabilities; our default profile.
 //! - [`compile`]: a document becomes a [`Program`]: pure, deterministic.
-//! - `calls`: system call numbers by name, for the architectures dhow runs on.
+//! - `calls`, `numbers`: system calls by name, for the architectures dhow runs on; `default`: the table of our profile.
+//! - `code`: the BPF itself.
 //!
 //! [`Program::install`] is the only effect. Where to install it on the way to the container's program is decided by
 //! the rest of the runtime, never here.
@@ -12,7 +13,9 @@ mod arch;
 mod calls;
 mod code;
 pub mod compile;
+mod default;
 pub mod doc;
+mod numbers;
 pub mod profile;
 mod program;
 
