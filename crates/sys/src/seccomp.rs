@@ -41,8 +41,7 @@ pub fn install(instructions: &[u64], flags: u32) -> io::Result<Option<OwnedFd>> 
     if instructions.is_empty() || instructions.len() > MAX_INSTRUCTIONS {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let program =
-        libc::sock_fprog { len: instructions.len() as u16, filter: instructions.as_ptr().cast_mut().cast() };
+    let program = libc::sock_fprog { len: instructions.len() as u16, filter: instructions.as_ptr().cast_mut().cast() };
     // SAFETY: `program` and the instructions it points to outlive the call; the kernel only reads `len` elements of
     // `sock_filter`, whose size and layout are those of the `u64`s behind the pointer (asserted above).
     let result =
@@ -99,10 +98,10 @@ mod tests {
         // Return errno 77 for every call whose number is that of getpgid; everything else is allowed.
         let number = u64::from(libc::SYS_getpgid as u32);
         let program = [
-            0x20,                                        // load word 0: the number
-            number << 32 | 1 << 24 | 0x15,               // equal: next, else skip one
-            (0x0005_0000_u64 | 77) << 32 | 0x06,         // errno 77
-            0x7fff_0000_u64 << 32 | 0x06,                // allow
+            0x20,                                // load word 0: the number
+            number << 32 | 1 << 24 | 0x15,       // equal: next, else skip one
+            (0x0005_0000_u64 | 77) << 32 | 0x06, // errno 77
+            0x7fff_0000_u64 << 32 | 0x06,        // allow
         ];
         let inside = std::thread::spawn(move || {
             rustix::thread::set_no_new_privs(true).unwrap();

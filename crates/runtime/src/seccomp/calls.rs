@@ -149,10 +149,12 @@ mod tests {
         macro_rules! compare {
             ($module:ident, $architecture:expr) => {
                 for call in syscalls::$module::Sysno::iter() {
-                    // The generic table names the 64-bit form by its 32-bit name.
                     let name = match (stringify!($module), call.name()) {
+                        // The generic table names the 64-bit form by its 32-bit name,
                         ("aarch64", "fstatat") => "newfstatat",
-                        (_, name) => name,
+                        // and that crate gives 64-bit machines the calls that only 32-bit ones have.
+                        ("aarch64", _) if (403..=423).contains(&call.id()) => continue,
+                        (_, name) => name.trim_start_matches("r#"),
                     };
                     let ours = Call::named(name).and_then(|c| c.number($architecture));
                     assert_eq!(ours, Some(call.id() as u32), "{name} on {}", stringify!($module));

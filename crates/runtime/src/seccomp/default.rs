@@ -114,12 +114,7 @@ pub(super) static PROFILE: &[Entry] = &[
         caps: &["CAP_SYS_ADMIN"],
         ..ENTRY
     },
-    Entry {
-        names: "clone",
-        arg: Some((0, MaskedEqual, NEW_NAMESPACES)),
-        without_caps: &["CAP_SYS_ADMIN"],
-        ..ENTRY
-    },
+    Entry { names: "clone", arg: Some((0, MaskedEqual, NEW_NAMESPACES)), without_caps: &["CAP_SYS_ADMIN"], ..ENTRY },
     Entry { names: "clone3", errno: Some(ENOSYS), without_caps: &["CAP_SYS_ADMIN"], ..ENTRY },
     Entry { names: "reboot", caps: &["CAP_SYS_BOOT"], ..ENTRY },
     Entry { names: "chroot", caps: &["CAP_SYS_CHROOT"], ..ENTRY },

@@ -18,6 +18,8 @@ pub mod doc;
 mod numbers;
 pub mod profile;
 mod program;
+#[cfg(test)]
+mod tests;
 
 pub use arch::Arch;
 pub use compile::compile;

@@ -6,8 +6,8 @@ mod golden;
 mod interpreter;
 mod oracle;
 mod random;
-mod refusals;
 mod real;
+mod refusals;
 mod size;
 
 use super::calls::Call;

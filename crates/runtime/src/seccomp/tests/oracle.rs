@@ -85,7 +85,7 @@ fn several_actions_and_all_operators() {
         {"names":["umask"],"action":"SCMP_ACT_KILL_PROCESS"},
         {"names":["dup"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":9,"op":"SCMP_CMP_NE"}]},
         {"names":["dup2"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":9,"op":"SCMP_CMP_LT"},
-            {"index":1,"value":4294967296,"op":"SCMP_CMP_LT"}]},
+            {"index":1,"value":39,"op":"SCMP_CMP_LT"}]},
         {"names":["dup3"],"action":"SCMP_ACT_ERRNO","errnoRet":2,
             "args":[{"index":0,"value":9,"op":"SCMP_CMP_LE"}]},
         {"names":["close"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":9,"op":"SCMP_CMP_GE"}]},

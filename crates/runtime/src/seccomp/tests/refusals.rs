@@ -129,8 +129,9 @@ fn refused_by_name() {
             "syscalls":[{{"names":["{name}"],"action":"SCMP_ACT_NOTIFY"}}]}}"#
         )
     };
-    let conditions = r#"{"names":["ioctl"],"action":"SCMP_ACT_ERRNO","args":[{"index":2,"value":N,"op":"SCMP_CMP_EQ"}]}"#;
-    let many: Vec<_> = (0..1000).map(|n| conditions.replace('N', &n.to_string())).collect();
+    let conditions =
+        r#"{"names":["ioctl"],"action":"SCMP_ACT_ERRNO","args":[{"index":2,"value":VALUE,"op":"SCMP_CMP_EQ"}]}"#;
+    let many: Vec<_> = (0..1000).map(|n| conditions.replace("VALUE", &n.to_string())).collect();
     let names = vec!["\"read\""; super::super::compile::MAX_NAMES + 1].join(",");
     for (json, word) in [
         (notify("write", "/x"), "write"),
