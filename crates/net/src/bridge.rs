@@ -1,16 +1,52 @@
-//! The default bridge.
-use crate::model::{Connect, Endpoint};
-use dhow_types::{Error, Result};
+//! The default bridge: the device, its addresses, host ports and firewall brought together.
+//!
+//! Life of an endpoint:
+//!
+//! ```text
+//!   plug in (address leased, eth0 there)  -- pool, ahead; or connect()
+//!        │ connect(): ports held, then published; the address becomes the container's
+//!        ▼
+//!   Endpoint in force ◄── adopt() after a restart of the daemon
+//!        │ disconnect(): unpublished, ports and address freed
+//!        ▼
+//!   leaving: the pair vanishes with its namespace; sweep() removes what is still there a second later
+//! ```
+//!
+//! No rule and no route is made per container; per published port one map element.
+
+use crate::addresses::{Addresses, Lease};
+use crate::device::{self, Device};
+use crate::firewall::Firewall;
+use crate::model::{Connect, Endpoint, Mac};
+use crate::netlink::{Batch, Socket};
+use crate::netns;
+use crate::pool::{NetnsSlot, Plugged};
+use crate::ports::Ports;
+use crate::rtnl::{self, Pair};
+use dhow_types::{Context, Error, Result};
 use ipnet::Ipv4Net;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const DEFAULT_MTU: u32 = 1500;
+/// IPv4's least (RFC 791) and Ethernet's most that a veth takes.
+const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65535;
+/// A pair normally dies with its namespace, milliseconds after the container. One that is still there after this
+/// long is held by somebody (a container that shares the namespace) and is taken away.
+const LEAVE_AFTER: Duration = Duration::from_secs(1);
+/// A random name that is taken is drawn again so often.
+const NAME_ATTEMPTS: usize = 4;
 
 /// How the bridge is to be.
 #[derive(Clone, Debug)]
 pub struct BridgeConfig {
     /// The device's name; `None` takes the first of `dhow0`, `dhow1`… that is free or already this owner's.
     pub name: Option<String>,
-    /// The subnet; `None` keeps that of an existing device, else takes the first free one of Docker's pools.
+    /// The subnet; `None` keeps that of an existing device, else takes the first free one of Docker's pools. With
+    /// host bits (`10.1.0.254/16`) they are the bridge's own address.
     pub subnet: Option<Ipv4Net>,
     /// The devices' MTU; `None` is 1500.
     pub mtu: Option<u32>,
@@ -30,46 +66,228 @@ impl BridgeConfig {
     }
 }
 
+struct Inner {
+    device: Device,
+    mtu: u32,
+    icc: bool,
+    addresses: Arc<Addresses>,
+    ports: Ports,
+    firewall: Firewall,
+    leaving: Mutex<VecDeque<(Instant, String)>>,
+    names: RandomState,
+}
+
 /// The default bridge: cheap to clone, safe to share between threads.
 #[derive(Clone)]
-pub struct Bridge(Arc<BridgeConfig>);
+pub struct Bridge(Arc<Inner>);
 
 impl Bridge {
     /// Creates, or takes over, the bridge device, switches IPv4 forwarding on and sets the firewall up. Call it when
-    /// the first container needs it, in the daemon's network namespace.
+    /// the first container needs it, in the daemon's network namespace. Endpoints of an earlier daemon are
+    /// [adopted](Bridge::adopt) next, before anything is connected.
     pub fn ensure(config: BridgeConfig) -> Result<Self> {
-        Ok(Self(Arc::new(config)))
+        let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
+        if !MTU_RANGE.contains(&mtu) {
+            return Err(Error::invalid(format!("invalid MTU {mtu}: use {} to {}", MTU_RANGE.start(), MTU_RANGE.end())));
+        }
+        let device = device::ensure(&config, mtu)?;
+        let firewall = Firewall::open(crate::nft::rules::Policy {
+            bridge: device.name.clone(),
+            subnet: device.gateway.trunc(),
+            icc: config.icc,
+            hardened: config.hardened,
+        })?;
+        let addresses = Arc::new(Addresses::new(device.gateway));
+        Ok(Self(Arc::new(Inner {
+            device,
+            mtu,
+            icc: config.icc,
+            addresses,
+            ports: Ports::new(),
+            firewall,
+            leaving: Mutex::new(VecDeque::new()),
+            names: RandomState::new(),
+        })))
     }
+
     /// The device's name.
     pub fn name(&self) -> &str {
-        self.0.name.as_deref().unwrap_or_default()
+        &self.0.device.name
     }
     /// The subnet of its containers.
     pub fn subnet(&self) -> Ipv4Net {
-        self.0.subnet.unwrap_or_default()
+        self.0.device.gateway.trunc()
     }
     /// The bridge's own address: the containers' gateway.
     pub fn gateway(&self) -> Ipv4Addr {
-        self.subnet().addr()
+        self.0.device.gateway.addr()
     }
     /// What could not be done as wished, in words for people.
     pub fn warnings(&self) -> &[String] {
-        &[]
+        &self.0.device.warnings
     }
-    /// Gives the namespace its `eth0`, and publishes ports. On failure nothing stays behind.
-    pub fn connect(&self, _request: Connect<'_>) -> Result<Endpoint> {
-        Err(Error::unavailable("the bridge is not up"))
+
+    /// Gives the namespace its `eth0`, and publishes ports. On failure nothing stays behind once the caller drops
+    /// the slot.
+    pub fn connect(&self, request: Connect<'_>) -> Result<Endpoint> {
+        let Connect { container, netns: slot, ports, mac, ip } = request;
+        let usable = slot.plugged.as_ref().is_some_and(|p| p.lease.is_of(&self.0.addresses) && ip.is_none());
+        if !usable {
+            if slot.plugged.is_some() {
+                *slot = NetnsSlot::new()?;
+            }
+            self.plug(slot, ip)?;
+        }
+        if let (Some(mac), Some(route)) = (mac, &slot.route) {
+            let mut batch = Batch::new();
+            rtnl::set_mac_announced(&mut batch, netns::eth0(route)?, mac);
+            route.request(&batch).with_context(|| format!("give eth0 the MAC address {mac}"))?;
+        }
+        let plugged = slot.plugged.as_ref().ok_or_else(|| Error::system("the network namespace has no eth0"))?;
+        let (ip, host_ifname) = (plugged.lease.ip(), plugged.host_ifname.clone());
+
+        let bound = self.0.ports.reserve(container, ports)?;
+        if let Err(e) = self.0.firewall.publish(ip, &bound) {
+            self.0.ports.release(container, &bound);
+            return Err(e);
+        }
+        if let Some(plugged) = slot.plugged.take() {
+            plugged.lease.keep(container);
+        }
+        // The socket would keep the namespace alive after the container.
+        slot.route = None;
+        Ok(Endpoint {
+            container: container.clone(),
+            bridge: self.name().to_owned(),
+            ip,
+            prefix: self.0.device.gateway.prefix_len(),
+            gateway: self.gateway(),
+            mac: mac.unwrap_or_else(|| Mac::from_ip(ip)),
+            host_ifname,
+            ports: bound,
+        })
     }
+
+    /// Puts `eth0` into a bare namespace: a pair whose host end is a port of the bridge, an address, a route.
+    pub(crate) fn plug(&self, slot: &mut NetnsSlot, ip: Option<Ipv4Addr>) -> Result<()> {
+        let route = slot.route.as_ref().ok_or_else(|| Error::system("the network namespace was used already"))?;
+        let lease = match ip {
+            Some(ip) => self.0.addresses.lease_exact(ip)?,
+            None => self.0.addresses.lease()?,
+        };
+        let host_ifname = self.new_pair(slot, &lease)?;
+        let address = Ipv4Net::new(lease.ip(), self.0.device.gateway.prefix_len())
+            .map_err(|e| Error::system(format!("prefix of the bridge: {e}")))?;
+        netns::configure_eth0(route, address, self.gateway())?;
+        slot.plugged = Some(Plugged { lease, host_ifname });
+        Ok(())
+    }
+
+    fn new_pair(&self, slot: &NetnsSlot, lease: &Lease) -> Result<String> {
+        let socket = Socket::route().context("open a netlink socket")?;
+        let mut outcome = Ok(());
+        for attempt in 0..NAME_ATTEMPTS {
+            let host_ifname = format!("veth{:08x}", self.0.names.hash_one((Instant::now(), attempt)) as u32);
+            let mut batch = Batch::new();
+            rtnl::new_pair(
+                &mut batch,
+                &Pair {
+                    host_ifname: &host_ifname,
+                    bridge: self.0.device.index,
+                    netns: slot.fd(),
+                    mac: Mac::from_ip(lease.ip()),
+                    mtu: self.0.mtu,
+                    isolated: !self.0.icc,
+                },
+            );
+            outcome = socket.request(&batch);
+            match &outcome {
+                Ok(()) => return Ok(host_ifname),
+                Err(e) if e.cause.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(_) => break,
+            }
+        }
+        let text = || format!("plug a network namespace into the bridge {} (does it still exist?)", self.name());
+        outcome.map(|()| String::new()).with_context(text)
+    }
+
     /// Ends the publishing and frees the address. Safe to repeat; goes on after a failure and reports all of them.
-    pub fn disconnect(&self, _endpoint: &Endpoint) -> Result<()> {
+    pub fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
+        self.check(endpoint)?;
+        let unpublished = self.0.firewall.unpublish(endpoint.ip, &endpoint.ports);
+        self.0.ports.release(&endpoint.container, &endpoint.ports);
+        self.0.addresses.release(&endpoint.container, endpoint.ip);
+        self.leaving().push_back((Instant::now(), endpoint.host_ifname.clone()));
+        unpublished
+    }
+
+    /// Takes an endpoint over that an earlier daemon made: its address and ports are held again. When all are
+    /// adopted, [`Bridge::reassert`] (or the first [`Bridge::connect`]) brings the firewall to exactly these.
+    pub fn adopt(&self, endpoint: &Endpoint) -> Result<()> {
+        self.check(endpoint)?;
+        self.0.addresses.adopt(&endpoint.container, endpoint.ip)?;
+        self.0.ports.adopt(&endpoint.container, &endpoint.ports)?;
+        self.0.firewall.adopt(endpoint.ip, &endpoint.ports);
         Ok(())
     }
-    /// Takes an endpoint over that an earlier daemon made.
-    pub fn adopt(&self, _endpoint: &Endpoint) -> Result<()> {
-        Ok(())
-    }
-    /// Writes the whole firewall table anew in one transaction.
+
+    /// Writes the whole firewall table anew in one transaction, as other programs' reloads may have removed it.
+    /// [`crate::Pool`] does it by itself when that happens.
     pub fn reassert(&self) -> Result<()> {
+        self.0.firewall.reassert()
+    }
+
+    /// Removes the device and the firewall table: for a daemon that will not come back. All containers on the bridge
+    /// lose their network.
+    pub fn remove(self) -> Result<()> {
+        let firewall = self.0.firewall.remove();
+        let mut batch = Batch::new();
+        rtnl::delete_link(&mut batch, self.name());
+        let device = Socket::route().map_err(Into::into).and_then(|s| s.request(&batch));
+        firewall.and(device.with_context(|| format!("remove the bridge {}", self.name())))
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        if endpoint.bridge != self.name() || !self.subnet().contains(&endpoint.ip) {
+            return Err(Error::conflict(format!(
+                "the endpoint {} of container {} is on the bridge {}, not on {} ({})",
+                endpoint.ip,
+                endpoint.container.short(),
+                endpoint.bridge,
+                self.name(),
+                self.subnet()
+            )));
+        }
         Ok(())
+    }
+
+    pub(crate) fn firewall(&self) -> &Firewall {
+        &self.0.firewall
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, VecDeque<(Instant, String)>> {
+        self.0.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When [`Bridge::sweep`] has something to do.
+    pub(crate) fn next_sweep(&self) -> Option<Instant> {
+        self.leaving().front().map(|(since, _)| *since + LEAVE_AFTER)
+    }
+
+    /// Removes pairs whose containers left and which are still there.
+    pub(crate) fn sweep(&self, now: Instant) -> Result<()> {
+        let mut batch = Batch::new();
+        let mut leaving = self.leaving();
+        while let Some((_, name)) = leaving.pop_front_if(|(since, _)| *since + LEAVE_AFTER <= now) {
+            rtnl::delete_link(&mut batch, &name);
+        }
+        drop(leaving);
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        match Socket::route().map_err(Into::into).and_then(|s| s.request(&batch)) {
+            Err(e) if !rtnl::is_absent(&e.cause) => Err(e).context("remove the devices of containers that left"),
+            _ => Ok(()),
+        }
     }
 }

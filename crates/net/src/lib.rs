@@ -6,10 +6,21 @@
 //! Nothing here knows a container's process, its configuration or the Engine API, and nothing is persisted: the
 //! caller stores the [`Endpoint`] and gives it back to [`Bridge::adopt`] after a restart.
 
+mod addresses;
 mod bridge;
+mod conntrack;
+mod device;
 pub mod files;
+mod firewall;
 mod model;
+mod netlink;
+mod netns;
+mod nft;
 mod pool;
+mod ports;
+mod rtnl;
+#[cfg(test)]
+mod testing;
 
 pub use bridge::{Bridge, BridgeConfig};
 pub use model::{BoundPort, Connect, Endpoint, Mac, PortBinding, Protocol, parse_port_key};

@@ -1,13 +1,32 @@
-//! Network namespaces, prepared ahead.
+//! Network namespaces, prepared ahead and already plugged into the bridge, and the one background thread of this
+//! crate, which prepares them, watches over the firewall table, and clears away what containers left.
+//!
+//! The thread works after the start it serves, not beside it: a refill waits until no namespace was taken for a
+//! moment, and yields to everything else by its nice value.
+
+use crate::addresses::Lease;
 use crate::bridge::Bridge;
-use dhow_types::{Error, Result};
+use crate::netlink::Socket;
+use crate::netns::{self, Astray, Home, THREAD_STACK};
+use crate::nft::NOTIFICATIONS;
+use dhow_types::{Context, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Docker's default sysctls of a namespace of its own. Every namespace made here has them already, so a spec need
 /// not set them again.
 pub const PRESET_SYSCTLS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
+/// Low, but not the lowest: the kernel's networking lock must not be held by a thread that never runs.
+const NICE: i32 = 10;
+/// However busy the daemon is, a refill is not put off longer than this after it was first wanted.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+/// After a failure (no address, no memory) the thread tries again not before this.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How much is prepared ahead.
 #[derive(Clone, Debug)]
@@ -24,44 +43,201 @@ impl Default for PoolConfig {
     }
 }
 
-/// A network namespace with `lo` up, IPv6 off for devices to come, and [`PRESET_SYSCTLS`] set.
+/// What makes a namespace part of a bridge.
+pub(crate) struct Plugged {
+    pub(crate) lease: Lease,
+    pub(crate) host_ifname: String,
+}
+
+/// A network namespace with `lo` up, IPv6 off for devices to come, [`PRESET_SYSCTLS`] set, and perhaps `eth0`.
 pub struct NetnsSlot {
+    // Before `plugged`: the namespace goes first, its address is free after that.
+    pub(crate) route: Option<Socket>,
     fd: OwnedFd,
+    pub(crate) plugged: Option<Plugged>,
 }
 
 impl NetnsSlot {
-    /// A fresh one, made now, with no other device.
+    /// A fresh one, made now, with no device but `lo`.
     pub fn new() -> Result<Self> {
-        Err(Error::unavailable("no namespace"))
+        netns::make()
+    }
+    pub(crate) fn bare(fd: OwnedFd, route: Socket) -> Self {
+        Self { route: Some(route), fd, plugged: None }
     }
     /// The namespace, for `setns`.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-    /// The namespace alone.
+    /// The namespace alone. What [`Bridge::connect`] gave it stays.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
-    }
-}
-
-/// Namespaces ready to be taken, already plugged into a bridge.
-pub struct Pool {
-    _bridge: Bridge,
-    _config: PoolConfig,
-}
-
-impl Pool {
-    /// Starts the thread that fills the pool.
-    pub fn start(bridge: &Bridge, config: PoolConfig) -> Result<Self> {
-        Ok(Self { _bridge: bridge.clone(), _config: config })
-    }
-    /// A prepared namespace, or one made now if none is ready.
-    pub fn take(&self) -> Result<NetnsSlot> {
-        NetnsSlot::new()
     }
 }
 
 /// A network namespace with nothing but `lo`, for network mode `none`.
 pub fn loopback_netns() -> Result<OwnedFd> {
     Ok(NetnsSlot::new()?.into_fd())
+}
+
+struct State {
+    ready: VecDeque<NetnsSlot>,
+    /// When the last one was taken, and when the refill that this wants was first wanted.
+    last_take: Instant,
+    wanted_since: Option<Instant>,
+    stop: bool,
+}
+
+struct Shared {
+    bridge: Bridge,
+    config: PoolConfig,
+    state: Mutex<State>,
+    wake: OwnedFd,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn wake(&self) {
+        // An eventfd's write fails only when its counter is full, and then the thread is awake anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// Namespaces ready to be taken. Dropping it ends the thread and the namespaces nobody took.
+pub struct Pool {
+    shared: Arc<Shared>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the thread that fills the pool. Call it after the endpoints of an earlier daemon were adopted.
+    pub fn start(bridge: &Bridge, config: PoolConfig) -> Result<Self> {
+        let now = Instant::now();
+        let state = State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), stop: false };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(std::io::Error::from)
+            .context("make an eventfd for the network thread")?;
+        let shared = Arc::new(Shared { bridge: bridge.clone(), config, state: Mutex::new(state), wake });
+        let home = Home::here()?;
+        let watch = Socket::netfilter_groups(NOTIFICATIONS).context("watch nftables for changes")?;
+        let of_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("dhow-net".into())
+            .stack_size(THREAD_STACK)
+            .spawn(move || run(&of_thread, &home, &watch))
+            .context("start the network thread")?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A namespace plugged into the bridge, or, if none is ready, one made and plugged now.
+    pub fn take(&self) -> Result<NetnsSlot> {
+        let taken = {
+            let mut state = self.shared.state();
+            let now = Instant::now();
+            state.last_take = now;
+            state.wanted_since.get_or_insert(now);
+            state.ready.pop_front()
+        };
+        self.shared.wake();
+        match taken {
+            Some(slot) => Ok(slot),
+            None => {
+                let mut slot = NetnsSlot::new()?;
+                self.shared.bridge.plug(&mut slot, None)?;
+                Ok(slot)
+            }
+        }
+    }
+
+    /// How many are ready now.
+    pub fn ready(&self) -> usize {
+        self.shared.state().ready.len()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.state().stop = true;
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, home: &Home, watch: &Socket) {
+    // Being nice is a wish, not a need.
+    let _ = rustix::process::setpriority_process(None, NICE);
+    let mut not_before: Option<Instant> = None;
+    loop {
+        let refill = refill_time(shared, not_before);
+        let due = [refill, shared.bridge.next_sweep()].into_iter().flatten().min();
+        let damaged = wait(shared, watch, due);
+        if shared.state().stop {
+            return;
+        }
+        if damaged {
+            // Refused now, it is tried again with the next change; the daemon's own changes try it too.
+            let _ = shared.bridge.reassert();
+        }
+        let now = Instant::now();
+        let _ = shared.bridge.sweep(now);
+        if refill_time(shared, not_before).is_none_or(|at| at > now) {
+            continue;
+        }
+        not_before = match prepare(shared, home) {
+            Ok(()) => None,
+            Err(Astray::No(_)) => Some(now + RETRY),
+            // Without a way home the thread ends; `take` makes namespaces without it.
+            Err(Astray::Yes) => return,
+        };
+    }
+}
+
+/// When the next namespace should be prepared; `None` while there are enough.
+fn refill_time(shared: &Shared, not_before: Option<Instant>) -> Option<Instant> {
+    let mut state = shared.state();
+    if state.ready.len() >= shared.config.target {
+        state.wanted_since = None;
+        return None;
+    }
+    let quiet = state.last_take + shared.config.settle;
+    let at = state.wanted_since.map_or(quiet, |since| quiet.min(since + MAX_WAIT));
+    Some(not_before.map_or(at, |n| n.max(at)))
+}
+
+fn prepare(shared: &Shared, home: &Home) -> Result<(), Astray> {
+    let mut slot = home.make()?;
+    shared.bridge.plug(&mut slot, None).map_err(Astray::No)?;
+    shared.state().ready.push_back(slot);
+    Ok(())
+}
+
+/// Sleeps until something is due, [`Shared::wake`], or a change of nftables; says whether our table was damaged.
+fn wait(shared: &Shared, watch: &Socket, due: Option<Instant>) -> bool {
+    let timeout = due.map(|at| {
+        let left = at.saturating_duration_since(Instant::now());
+        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+    });
+    let wake = PollFd::new(&shared.wake, PollFlags::IN);
+    let changes = watch.fd();
+    let mut fds = [wake, PollFd::new(&changes, PollFlags::IN)];
+    if poll(&mut fds, timeout.as_ref()).is_err() {
+        return false;
+    }
+    let ready = fds.map(|f| !f.revents().is_empty());
+    if ready[0] {
+        let _ = rustix::io::read(&shared.wake, &mut [0u8; 8]);
+    }
+    if !ready[1] {
+        return false;
+    }
+    let mut damaged = false;
+    let firewall = shared.bridge.firewall();
+    match watch.wait(&mut |message| damaged |= firewall.is_damage(&message)) {
+        Ok(complete) => damaged || !complete,
+        Err(_) => false,
+    }
 }

@@ -1,0 +1,137 @@
+//! The bridge's table in the kernel, and what it should hold: the difference is repaired, never reasoned about.
+//!
+//! A change is first written down here, then sent as a small transaction; when that is refused (somebody flushed the
+//! table, or half of it), the whole table is written anew from what is known.
+
+use crate::conntrack::{self, Flows};
+use crate::model::{BoundPort, Protocol};
+use crate::netlink::{Received, Socket};
+use crate::nft::{self, Element, rules::Policy};
+use dhow_types::{Context, Error, Result};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+struct State {
+    socket: Socket,
+    published: BTreeSet<Element>,
+    /// Whether this daemon wrote the table. One that an earlier daemon left stays in force until all of its
+    /// endpoints are adopted, so that published ports keep working through a restart.
+    written: bool,
+}
+
+/// One bridge's firewall.
+pub struct Firewall {
+    policy: Policy,
+    port: u32,
+    state: Mutex<State>,
+}
+
+impl Firewall {
+    /// Writes the table, unless an earlier daemon's is there.
+    pub fn open(policy: Policy) -> Result<Self> {
+        let socket = Socket::netfilter().context("open a netlink socket for nftables")?;
+        let there = nft::exists(&socket, &policy).map_err(|e| unsupported(Error::from(e)))?;
+        let port = socket.port();
+        let state = State { socket, published: BTreeSet::new(), written: false };
+        let firewall = Self { policy, port, state: Mutex::new(state) };
+        if !there {
+            firewall.reassert().map_err(unsupported)?;
+        }
+        Ok(firewall)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the ports of a container. On failure none is.
+    pub fn publish(&self, container: Ipv4Addr, ports: &[BoundPort]) -> Result<()> {
+        let mut state = self.state();
+        if ports.is_empty() && state.written {
+            return Ok(());
+        }
+        let elements = elements(container, ports);
+        state.published.extend(&elements);
+        let done = state.apply(&self.policy, |policy| nft::publish(policy, &elements));
+        if let Err(e) = done {
+            elements.iter().for_each(|e| {
+                state.published.remove(e);
+            });
+            return Err(e);
+        }
+        let stale: Vec<Flows> = udp(ports).map(Flows::before).collect();
+        conntrack::forget(&state.socket, &stale).context("forget UDP flows older than the published port")
+    }
+
+    /// Ends the publishing.
+    pub fn unpublish(&self, container: Ipv4Addr, ports: &[BoundPort]) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state();
+        let mut elements = elements(container, ports);
+        elements.retain(|e| state.published.remove(e));
+        if elements.is_empty() {
+            return Ok(());
+        }
+        let done = state.apply(&self.policy, |policy| nft::unpublish(policy, &elements));
+        let stale: Vec<Flows> =
+            udp(ports).map(|p| Flows::AnsweredBy { ip: container, port: p.container_port }).collect();
+        let forgotten = conntrack::forget(&state.socket, &stale).context("forget UDP flows of the container");
+        done.and(forgotten)
+    }
+
+    /// Writes down what an earlier daemon published; [`Firewall::reassert`] makes it so.
+    pub fn adopt(&self, container: Ipv4Addr, ports: &[BoundPort]) {
+        let mut state = self.state();
+        state.published.extend(elements(container, ports));
+        state.written = false;
+    }
+
+    /// Writes the whole table anew.
+    pub fn reassert(&self) -> Result<()> {
+        self.state().rewrite(&self.policy)
+    }
+
+    /// Removes the table.
+    pub fn remove(&self) -> Result<()> {
+        let mut state = self.state();
+        state.written = false;
+        state.socket.request(&nft::remove(&self.policy)).with_context(|| format!("remove the nftables table {}", self.policy.table()))
+    }
+
+    /// Whether a notification says that somebody else damaged the table.
+    pub fn is_damage(&self, message: &Received<'_>) -> bool {
+        nft::is_damage(message, &self.policy.table(), self.port)
+    }
+}
+
+impl State {
+    fn apply(&mut self, policy: &Policy, change: impl FnOnce(&Policy) -> crate::netlink::Batch) -> Result<()> {
+        match self.written && self.socket.request(&change(policy)).is_ok() {
+            true => Ok(()),
+            false => self.rewrite(policy),
+        }
+    }
+
+    fn rewrite(&mut self, policy: &Policy) -> Result<()> {
+        let elements: Vec<Element> = self.published.iter().copied().collect();
+        let done = self.socket.request(&nft::replace(policy, &elements));
+        self.written = done.is_ok();
+        done.with_context(|| format!("write the nftables table {}", policy.table()))
+    }
+}
+
+fn elements(container: Ipv4Addr, ports: &[BoundPort]) -> Vec<Element> {
+    ports.iter().map(|p| Element::new(p, container)).collect()
+}
+
+fn udp(ports: &[BoundPort]) -> impl Iterator<Item = &BoundPort> {
+    ports.iter().filter(|p| p.protocol == Protocol::Udp)
+}
+
+fn unsupported(e: Error) -> Error {
+    let text = format!("{e}; a bridge needs nftables with nat, fib and masquerade in the kernel (modules nf_tables, nft_chain_nat, nft_fib_ipv4, nft_masq, nft_ct), or run with --network none or host");
+    Error::new(e.kind(), text)
+}
