@@ -1,6 +1,6 @@
 //! The raw two-way stream that attach and exec turn their connection into.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -40,23 +40,63 @@ impl Hijacked {
         writer.shutdown(Shutdown::Write)
     }
 
+    /// The output side alone, to be read step by step. `raw` is for a terminal: everything is standard output.
+    pub fn into_output(self, raw: bool) -> Output {
+        Output { from: self.from, raw, stream: Multiplexed::Stdout, left: 0 }
+    }
+
     /// Copies all output until the daemon closes. `raw` is for a terminal: everything is standard output.
-    pub fn copy_output(mut self, raw: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
-        if raw {
-            let mut buffer = [0; 16 * 1024];
-            loop {
-                let n = retry(|| self.from.read(&mut buffer))?;
-                if n == 0 {
-                    return Ok(());
-                }
-                out.write_all(&buffer[..n])?;
-                out.flush()?;
+    pub fn copy_output(self, raw: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+        let mut output = self.into_output(raw);
+        while output.step(out, err)? {}
+        Ok(())
+    }
+}
+
+/// The output of an attached program; readable (in the sense of poll) when [`Output::step`] will not block for long.
+pub struct Output {
+    from: BufReader<UnixStream>,
+    raw: bool,
+    stream: Multiplexed,
+    left: usize,
+}
+
+impl Output {
+    /// Bytes were received already, so that poll would wait for nothing.
+    pub fn has_buffered(&self) -> bool {
+        !self.from.buffer().is_empty()
+    }
+
+    /// Takes the next piece and writes it out. False when the daemon has closed the stream.
+    pub fn step<'w>(&mut self, out: &'w mut dyn Write, err: &'w mut dyn Write) -> io::Result<bool> {
+        if !self.raw && self.left == 0 {
+            let Some((stream, length)) = frame_head(&mut self.from)? else { return Ok(false) };
+            (self.stream, self.left) = (stream, length);
+            if length == 0 {
+                return Ok(true);
             }
         }
-        demultiplex(&mut self.from, |stream, bytes| match stream {
-            Multiplexed::Stdout => out.write_all(bytes).and_then(|()| out.flush()),
-            _ => err.write_all(bytes).and_then(|()| err.flush()),
-        })
+        let bytes = match self.from.fill_buf() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => &[],
+            other => other?,
+        };
+        let n = if self.raw { bytes.len() } else { bytes.len().min(self.left) };
+        if n == 0 {
+            return if self.raw { Ok(false) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        let to = if self.stream == Multiplexed::Stdout { out } else { err };
+        to.write_all(&bytes[..n])?;
+        to.flush()?;
+        self.from.consume(n);
+        self.left = self.left.saturating_sub(n);
+        Ok(true)
+    }
+}
+
+impl std::os::fd::AsFd for Output {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.from.get_ref().as_fd()
     }
 }
 
@@ -73,28 +113,8 @@ fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 /// Takes Docker's stream framing apart: one byte of stream, three of nothing, four of big-endian length.
 /// Rule: Engine API, `ContainerAttach`, "Stream format".
 pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]) -> io::Result<()>) -> io::Result<()> {
-    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let mut payload = vec![0; 16 * 1024];
-    loop {
-        let mut head = [0; 8];
-        let mut have = 0;
-        while have < 8 {
-            match retry(|| from.read(&mut head[have..]))? {
-                0 if have == 0 => return Ok(()),
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => have += n,
-            }
-        }
-        let stream = match head[0] {
-            0 | 1 => Multiplexed::Stdout,
-            2 => Multiplexed::Stderr,
-            3 => Multiplexed::SystemError,
-            other => return Err(bad(format!("unknown stream {other}"))),
-        };
-        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        if length > MAX_FRAME {
-            return Err(bad(format!("a frame of {length} bytes")));
-        }
+    while let Some((stream, length)) = frame_head(from)? {
         let mut left = length;
         while left > 0 {
             let want = left.min(payload.len());
@@ -107,6 +127,32 @@ pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]
             }
         }
     }
+    Ok(())
+}
+
+/// The next frame's stream and length; `None` at the end between two frames.
+fn frame_head(from: &mut impl Read) -> io::Result<Option<(Multiplexed, usize)>> {
+    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut head = [0; 8];
+    let mut have = 0;
+    while have < 8 {
+        match retry(|| from.read(&mut head[have..]))? {
+            0 if have == 0 => return Ok(None),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => have += n,
+        }
+    }
+    let stream = match head[0] {
+        0 | 1 => Multiplexed::Stdout,
+        2 => Multiplexed::Stderr,
+        3 => Multiplexed::SystemError,
+        other => return Err(bad(format!("unknown stream {other}"))),
+    };
+    let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    if length > MAX_FRAME {
+        return Err(bad(format!("a frame of {length} bytes")));
+    }
+    Ok(Some((stream, length)))
 }
 
 #[cfg(test)]

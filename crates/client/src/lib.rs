@@ -13,4 +13,4 @@ pub mod query;
 pub use body::Body;
 pub use connection::{Client, Response};
 pub use error::{Error, Result};
-pub use hijack::{Hijacked, Multiplexed, demultiplex};
+pub use hijack::{Hijacked, Multiplexed, Output, demultiplex};

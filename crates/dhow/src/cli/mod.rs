@@ -1,0 +1,285 @@
+//! The command line of the client: Docker's commands, flags, output and exit codes.
+//!
+//! It sees the public API only, so that it works against any daemon that speaks it.
+
+mod attach;
+mod autostart;
+mod containers;
+pub mod context;
+mod exec;
+mod images;
+mod info;
+mod inspect;
+pub mod keys;
+mod listing;
+mod logs;
+pub mod output;
+mod ps;
+mod run;
+mod session;
+mod table;
+mod template;
+mod terminal;
+pub mod units;
+
+use crate::flags::parse::{Stop, parse};
+use context::Context;
+use std::ffi::OsString;
+use std::fmt;
+
+/// An error that stands for an exit code alone: everything was said already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(pub i32);
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit status {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+type Run = fn(&Context, Vec<OsString>) -> anyhow::Result<i32>;
+
+struct Command {
+    name: &'static str,
+    group: &'static str,
+    summary: &'static str,
+    run: Run,
+}
+
+macro_rules! command {
+    ($name:literal, $group:literal, $summary:literal, $function:path) => {
+        Command {
+            name: $name,
+            group: $group,
+            summary: $summary,
+            run: |context, words| $function(context, take($name, words)?),
+        }
+    };
+}
+
+/// Every command that is built. The order is that of the help text.
+const COMMANDS: &[Command] = &[
+    command!("run", "Run", "Create a container from an image and run a program in it", run::run),
+    command!("exec", "Run", "Run another program in a running container", exec::exec),
+    command!("ps", "Run", "List containers", ps::ps),
+    command!("logs", "Run", "Show what a container has written", logs::logs),
+    command!("stop", "Run", "Ask containers to end, then make them", containers::stop),
+    command!("rm", "Run", "Remove containers", containers::rm),
+    command!("images", "Images", "List images", images::images),
+    command!("load", "Images", "Load images from an archive (docker save, OCI layout)", images::load),
+    command!("tag", "Images", "Give an image another name", images::tag),
+    command!("rmi", "Images", "Remove images", images::rmi),
+    command!("create", "More", "Create a container without starting it", run::create),
+    command!("start", "More", "Start containers", containers::start),
+    command!("attach", "More", "Connect the terminal to a running container", attach::attach),
+    command!("kill", "More", "Send a signal to containers", containers::kill),
+    command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
+    command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
+    command!("version", "More", "Show the versions of client and daemon", info::version),
+    command!("info", "More", "Show what the daemon is and what the machine offers", info::info),
+];
+
+/// Docker's commands that dhow does not have; they are refused by name.
+const UNBUILT: &[&str] = &[
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "context",
+    "cp",
+    "diff",
+    "events",
+    "export",
+    "history",
+    "import",
+    "login",
+    "logout",
+    "manifest",
+    "network",
+    "node",
+    "pause",
+    "plugin",
+    "port",
+    "pull",
+    "push",
+    "registry",
+    "rename",
+    "restart",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "top",
+    "trust",
+    "unpause",
+    "update",
+    "volume",
+];
+
+/// Parses a command's words; prints help or usage by itself.
+fn take<T: clap::CommandFactory + clap::FromArgMatches>(name: &'static str, words: Vec<OsString>) -> anyhow::Result<T> {
+    parse(name, words).map_err(|stop| match stop {
+        Stop::Help(text) => {
+            output::text_out(text);
+            Exit(0).into()
+        }
+        Stop::Usage(text, code) => {
+            output::note(text);
+            Exit(code).into()
+        }
+    })
+}
+
+/// Runs the client with the words behind the program's name and gives the exit code.
+pub fn main(words: Vec<OsString>) -> i32 {
+    match dispatch(words) {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<Exit>() {
+            Some(Exit(code)) => *code,
+            None => {
+                output::note(format!("dhow: {error:#}"));
+                1
+            }
+        },
+    }
+}
+
+fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
+    let mut words = words.into_iter().peekable();
+    let mut host = None;
+    // Global options stand before the command.
+    let name = loop {
+        let Some(word) = words.next() else {
+            output::text_out(help());
+            return Ok(0);
+        };
+        let text = word.to_string_lossy().into_owned();
+        match text.as_str() {
+            "-H" | "--host" => host = words.next().map(|w| w.to_string_lossy().into_owned()),
+            "-v" | "--version" => {
+                output::line(format!("dhow version {}", env!("CARGO_PKG_VERSION")));
+                return Ok(0);
+            }
+            "-h" | "--help" | "help" => match words.next() {
+                Some(command) if text == "help" => {
+                    words = vec![OsString::from("--help")].into_iter().peekable();
+                    break command.to_string_lossy().into_owned();
+                }
+                _ => {
+                    output::text_out(help());
+                    return Ok(0);
+                }
+            },
+            _ if text.starts_with("--host=") => host = Some(text["--host=".len()..].to_owned()),
+            _ if text.starts_with("-H") => host = Some(text["-H".len()..].trim_start_matches('=').to_owned()),
+            _ if text.starts_with('-') => {
+                output::note(format!("unknown flag: {text}\n\nRun 'dhow --help' for more information"));
+                return Ok(125);
+            }
+            _ => break text,
+        }
+    };
+    let (name, words) = management(name, words.collect());
+    match COMMANDS.iter().find(|c| c.name == name) {
+        Some(command) => (command.run)(&Context::new(host)?, words),
+        None if UNBUILT.contains(&name.as_str()) => {
+            output::note(format!(
+                "dhow: '{name}' is a command of Docker that dhow does not have yet. Run 'dhow --help' for those it has"
+            ));
+            Ok(1)
+        }
+        None => {
+            output::note(format!("dhow: '{name}' is not a dhow command.\nSee 'dhow --help'"));
+            Ok(1)
+        }
+    }
+}
+
+/// `container ls`, `image rm`, `system info` and their like as the short commands they stand for.
+fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>) {
+    let Some(sub) = words.first().and_then(|w| w.to_str()).map(str::to_owned) else { return (name, words) };
+    let short = match (name.as_str(), sub.as_str()) {
+        ("container", "ls" | "list" | "ps") => "ps",
+        ("container", "inspect") | ("image", "inspect") => "inspect",
+        ("container", "attach" | "create" | "exec" | "kill" | "logs" | "rm" | "run" | "start" | "stop" | "wait") => {
+            &sub
+        }
+        ("image", "ls" | "list") => "images",
+        ("image", "rm" | "remove") => "rmi",
+        ("image", "load" | "tag") => &sub,
+        ("system", "info") => "info",
+        ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
+        _ => return (name, words),
+    }
+    .to_owned();
+    words.remove(0);
+    if short == "inspect" {
+        words.insert(0, format!("--type={name}").into());
+    }
+    (short, words)
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "dhow runs programs from images: isolated, limited and fast.\n\n\
+         Try it:\n  dhow run --rm dhow/hello                     a tiny program that says what happened\n  \
+         dhow run --rm -it --rootfs /:O bash          this machine's own files, copy-on-write\n  \
+         dhow load -i FILE && dhow run -it IMAGE      an image from `docker save`\n\n\
+         Usage: dhow [-H unix:///PATH] COMMAND\n",
+    );
+    for group in ["Run", "Images", "More"] {
+        text.push_str(&format!("\n{group}:\n"));
+        for command in COMMANDS.iter().filter(|c| c.group == group) {
+            text.push_str(&format!("  {:<9} {}\n", command.name, command.summary));
+        }
+    }
+    text.push_str(
+        "\nOther parts of the program:\n  daemon    The engine behind the socket; started by itself when a command finds none\n  \
+         oci       An OCI runtime with runc's command line\n\n\
+         `container`, `image` and `system` before a command work as with Docker.\n\
+         Environment: DHOW_HOST or DOCKER_HOST (unix:///PATH), DOCKER_API_VERSION.\n\
+         Help for one command: dhow COMMAND --help\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn management_commands_become_short_ones() {
+        let m = |line: &str| {
+            let mut words = line.split(' ').map(OsString::from);
+            let name = words.next().unwrap().into_string().unwrap();
+            let (name, words) = management(name, words.collect());
+            format!("{name} {}", words.iter().map(|w| w.to_str().unwrap()).collect::<Vec<_>>().join(" "))
+        };
+        for (line, want) in [
+            ("container ls -a", "ps -a"),
+            ("image inspect x", "inspect --type=image x"),
+            ("image rm x", "rmi x"),
+            ("run x", "run x"),
+            ("image build .", "image build build ."),
+        ] {
+            assert_eq!(m(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_parses_its_help() {
+        for command in COMMANDS {
+            let context = Context::new(Some("unix:///nonexistent".into())).unwrap();
+            let error = (command.run)(&context, vec!["--help".into()]).unwrap_err();
+            assert_eq!(error.downcast_ref::<Exit>(), Some(&Exit(0)), "{}", command.name);
+        }
+    }
+}

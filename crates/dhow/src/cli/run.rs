@@ -1,0 +1,221 @@
+//! `run` and `create`.
+
+use super::context::Context;
+use super::session::{End, Session, hold_signals};
+use super::{Exit, keys, output, terminal};
+use crate::flags::container::ContainerFlags;
+use crate::flags::request::{self, Caller};
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
+use dhow_client::{Client, Error, query};
+
+/// Docker's exit code when the engine, not the program, failed.
+const ENGINE_FAILED: i32 = 125;
+const CANNOT_EXECUTE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+
+/// Create a container from an image and run a program in it
+#[derive(Parser, Debug)]
+#[command(override_usage = "dhow run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short, long, help_heading = "General")]
+    detach: bool,
+    /// Keys that leave a terminal without ending the program
+    #[arg(long, value_name = "KEYS", default_value = keys::DEFAULT, help_heading = "General")]
+    detach_keys: String,
+    /// Pass signals on to the program (true)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, help_heading = "General")]
+    sig_proxy: bool,
+    #[command(flatten)]
+    flags: ContainerFlags,
+    /// Image, then the program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    words: Vec<String>,
+}
+
+/// Create a container without starting it
+#[derive(Parser, Debug)]
+#[command(override_usage = "dhow create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub struct CreateArgs {
+    #[command(flatten)]
+    flags: ContainerFlags,
+    /// Image, then the program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    words: Vec<String>,
+}
+
+/// What the engine did not do: said, with Docker's exit code.
+pub fn engine_failed(command: &str, error: &anyhow::Error) -> anyhow::Error {
+    if error.downcast_ref::<Exit>().is_some() {
+        return Exit(match error.downcast_ref::<Exit>() {
+            Some(Exit(code)) => *code,
+            None => ENGINE_FAILED,
+        })
+        .into();
+    }
+    let text = format!("{error:#}");
+    output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
+    Exit(exit_code(&text)).into()
+}
+
+/// The exit code that Docker's client takes from the words of a failed start.
+fn exit_code(text: &str) -> i32 {
+    let says = |part: &str| text.contains(part);
+    if says("executable file not found") || says("no such file or directory") {
+        NOT_FOUND
+    } else if says("permission denied") || says("is a directory") || says("exec format error") {
+        CANNOT_EXECUTE
+    } else {
+        ENGINE_FAILED
+    }
+}
+
+/// `dhow create`.
+pub fn create(context: &Context, args: CreateArgs) -> Result<i32> {
+    let client = context.client();
+    let made = create_container(context, &client, &args.flags, &args.words, false).map_err(|e| plain("create", &e))?;
+    output::line(made.id);
+    Ok(0)
+}
+
+/// A failure before anything was started: always 125.
+fn plain(command: &str, error: &anyhow::Error) -> anyhow::Error {
+    output::note(format!("dhow: {error:#}\n\nRun 'dhow {command} --help' for more information"));
+    Exit(ENGINE_FAILED).into()
+}
+
+fn document(flags: &ContainerFlags, words: &[String], detached: bool) -> Result<ContainerCreateRequest> {
+    let caller = Caller {
+        cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+        home: std::env::var("HOME").ok(),
+        variable: &|name| std::env::var(name).ok(),
+        terminal: if detached { None } else { terminal::size() },
+        read: &|file| std::fs::read_to_string(file),
+    };
+    request::build(flags, &words[0], &words[1..], detached, &caller)
+}
+
+fn create_container(
+    context: &Context,
+    client: &Client,
+    flags: &ContainerFlags,
+    words: &[String],
+    detached: bool,
+) -> Result<ContainerCreateResponse> {
+    let document = document(flags, words, detached)?;
+    if let Some(file) = &flags.cidfile {
+        if file.exists() {
+            anyhow::bail!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                file.display()
+            );
+        }
+    }
+    let path = format!(
+        "/containers/create{}",
+        query::build(&[("name", flags.name.clone()), ("platform", flags.platform.clone())])
+    );
+    let made: ContainerCreateResponse = context
+        .with_daemon(client, |c| c.post(&path, &document))
+        .map_err(|e| match e.downcast_ref::<Error>() {
+            Some(Error::Api { status: 404, message }) if message.contains("No such image") => anyhow::anyhow!(
+                "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
+            ),
+            _ => e,
+        })?;
+    for warning in &made.warnings {
+        output::note(format!("WARNING: {warning}"));
+    }
+    if let Some(file) = &flags.cidfile {
+        std::fs::write(file, &made.id).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(made)
+}
+
+/// `dhow run`.
+pub fn run(context: &Context, args: RunArgs) -> Result<i32> {
+    let keys = keys::parse(&args.detach_keys).map_err(|e| plain("run", &e))?;
+    let flags = &args.flags;
+    if flags.tty && flags.interactive && !args.detach && !terminal::is_input() {
+        return Err(plain(
+            "run",
+            &anyhow::anyhow!("the input device is not a TTY: leave -t out, or run it from a terminal"),
+        ));
+    }
+    let client = context.client();
+    let made = create_container(context, &client, flags, &args.words, args.detach).map_err(|e| plain("run", &e))?;
+    let id = made.id;
+    if args.detach {
+        client.post_empty(&format!("/containers/{id}/start")).map_err(|e| engine_failed("run", &e.into()))?;
+        output::line(&id);
+        return Ok(0);
+    }
+    let (input, out, err) = attached(flags);
+    let signals = hold_signals()?;
+    let stream = client
+        .hijack(
+            &format!(
+                "/containers/{id}/attach{}",
+                query::build(&[
+                    ("stream", query::flag(true)),
+                    ("stdin", query::flag(input)),
+                    ("stdout", query::flag(out)),
+                    ("stderr", query::flag(err)),
+                    ("detachKeys", flags.tty.then(|| args.detach_keys.clone())),
+                ])
+            ),
+            None,
+        )
+        .map_err(|e| engine_failed("run", &e.into()))?;
+    // The wait is registered before the start, or a short program could end unseen.
+    let waiter = client.sibling();
+    let condition = if flags.rm { "removed" } else { "next-exit" };
+    let wait = waiter.send("POST", &format!("/containers/{id}/wait?condition={condition}"))?;
+    if let Err(error) = client.post_empty(&format!("/containers/{id}/start")) {
+        return Err(engine_failed("run", &error.into()));
+    }
+    let session = Session {
+        client: &client,
+        resize: format!("/containers/{id}/resize"),
+        kill: args.sig_proxy.then(|| format!("/containers/{id}/kill")),
+        tty: flags.tty,
+        input,
+        detach: keys,
+    };
+    if session.run(stream, &signals)? == End::Detached {
+        return Ok(0);
+    }
+    let ended: WaitResponse = wait.json()?;
+    if let Some(error) = ended.error.filter(|e| !e.message.is_empty()) {
+        output::note(format!("dhow: {}", error.message));
+    }
+    Ok(i32::try_from(ended.status_code).unwrap_or(ENGINE_FAILED))
+}
+
+fn attached(flags: &ContainerFlags) -> (bool, bool, bool) {
+    let has = |name: &str| flags.attach.iter().any(|a| a.eq_ignore_ascii_case(name));
+    if flags.attach.is_empty() {
+        return (flags.interactive, true, true);
+    }
+    (has("stdin") && flags.interactive, has("stdout"), has("stderr"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit_code;
+
+    #[test]
+    fn exit_codes_of_failed_starts() {
+        for (text, code) in [
+            ("exec: \"nope\": executable file not found in $PATH", 127),
+            ("exec: \"/nope\": stat /nope: no such file or directory", 127),
+            ("exec: \"/etc/passwd\": permission denied", 126),
+            ("exec /bin/x: exec format error", 126),
+            ("No such image: x", 125),
+        ] {
+            assert_eq!(exit_code(text), code, "{text}");
+        }
+    }
+}

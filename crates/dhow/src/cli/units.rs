@@ -1,0 +1,161 @@
+//! Sizes, durations and ages in Docker's notation, read and written.
+
+use anyhow::{Result, bail};
+
+/// Bytes from `512m`, `1.5g`, `64kb`, `1GiB`, `100`: powers of 1024, as Docker's `-m` reads them.
+pub fn bytes(text: &str) -> Result<i64> {
+    let text = text.trim();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = (&text[..end], text[end..].trim().to_ascii_lowercase());
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => bail!("invalid size: {text:?} (examples: 512m, 1.5g, 64kb)"),
+    };
+    let value: f64 = match number.parse() {
+        Ok(value) => value,
+        Err(_) => bail!("invalid size: {text:?} (examples: 512m, 1.5g, 64kb)"),
+    };
+    Ok((value * (1u64 << shift) as f64) as i64)
+}
+
+/// Billionths of a CPU from `--cpus 1.5`.
+pub fn nano_cpus(text: &str) -> Result<i64> {
+    match text.parse::<f64>() {
+        Ok(cpus) if cpus >= 0.0 && cpus < 1e9 => Ok((cpus * 1e9).round() as i64),
+        _ => bail!("failed to parse {text:?} as a number of CPUs (examples: 0.5, 2)"),
+    }
+}
+
+/// A Go duration (`1h30m`, `500ms`, `10s`) in nanoseconds.
+pub fn duration_ns(text: &str) -> Option<i64> {
+    let mut rest = text.strip_prefix('-').unwrap_or(text);
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        total += number
+            * match &rest[..unit] {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    Some(if text.starts_with('-') { -total as i64 } else { total as i64 })
+}
+
+/// A size as lists show it: `4.43MB` (powers of 1000, three significant digits).
+pub fn human_size(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value.abs() >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if unit == 0 || value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
+/// An age as lists show it: `3 minutes`, `About an hour`.
+pub fn human_duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds as f64 / 3600.0).round() as i64);
+    match () {
+        _ if seconds < 1 => "Less than a second".into(),
+        _ if seconds == 1 => "1 second".into(),
+        _ if seconds < 60 => format!("{seconds} seconds"),
+        _ if minutes == 1 => "About a minute".into(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".into(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_powers_of_1024() {
+        for (text, want) in
+            [("100", 100), ("1k", 1024), ("1.5g", 1_610_612_736), ("64KB", 65536), ("1GiB", 1 << 30), ("2 m", 2 << 20)]
+        {
+            assert_eq!(bytes(text).unwrap(), want, "{text}");
+        }
+        for bad in ["", "m", "1x", "1.2.3", "-5m"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_in_powers_of_1000() {
+        for (value, want) in [
+            (0, "0B"),
+            (999, "999B"),
+            (4_430_000, "4.43MB"),
+            (12_300, "12.3kB"),
+            (1_000_000, "1MB"),
+            (123_456_789, "123MB"),
+        ] {
+            assert_eq!(human_size(value), want);
+        }
+    }
+
+    #[test]
+    fn ages_read_as_docker_says_them() {
+        for (seconds, want) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (86400 * 3, "3 days"),
+            (86400 * 21, "3 weeks"),
+            (86400 * 365 * 3, "3 years"),
+        ] {
+            assert_eq!(human_duration(seconds), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn go_durations() {
+        for (text, want) in [
+            ("10s", Some(10_000_000_000)),
+            ("1h30m", Some(5_400_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            ("5", None),
+            ("", None),
+            ("5x", None),
+        ] {
+            assert_eq!(duration_ns(text), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The daemon's flags and its configuration file as one checked set of settings.
+//!
+//! A flag wins over the file, the file over the default. A key that is not known is refused by name.
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use dhow_engine::config::LogConfig;
+use dhow_engine::settings::{Bridge, Dns, Settings as EngineSettings, ShimSpawn};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Read when it exists and no other is named.
+const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
+
+/// The engine behind the socket
+#[derive(Parser, Debug, Default)]
+#[command(override_usage = "dhow daemon [OPTIONS]")]
+pub struct DaemonArgs {
+    /// Socket to listen on (unix:///PATH)
+    #[arg(short = 'H', long, value_name = "unix:///PATH")]
+    host: Vec<String>,
+    /// Directory for images, containers and volumes (/var/lib/dhow)
+    #[arg(long, visible_alias = "data-root", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Directory for what lives until the next boot (/run/dhow)
+    #[arg(long, visible_alias = "exec-root", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Configuration file (/etc/dhow/daemon.json)
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Group under which containers' groups are made
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
+    /// Name of the default bridge (dhow0)
+    #[arg(long, value_name = "NAME")]
+    bridge: Option<String>,
+    /// Address range of the default bridge (172.17.0.0/16, or the first free one)
+    #[arg(long, value_name = "CIDR")]
+    bip: Option<String>,
+    /// File for the process id
+    #[arg(short, long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Say more in the log
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// Started by a command: a session of its own, and `ready` on standard output
+    #[arg(long, hide = true)]
+    pub background: bool,
+}
+
+/// The configuration file.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    hosts: Option<Vec<String>>,
+    #[serde(alias = "data-root")]
+    root: Option<PathBuf>,
+    #[serde(alias = "exec-root")]
+    state: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
+    debug: Option<bool>,
+    hardened: Option<bool>,
+    keep_blobs: Option<bool>,
+    cgroup_parent: Option<String>,
+    bridge: Option<String>,
+    bip: Option<String>,
+    mtu: Option<u32>,
+    icc: Option<bool>,
+    log_driver: Option<String>,
+    log_opts: Option<BTreeMap<String, String>>,
+    dns: Option<Vec<String>>,
+    dns_search: Option<Vec<String>>,
+    dns_opts: Option<Vec<String>>,
+    netns_pool: Option<usize>,
+}
+
+/// Everything the daemon starts from.
+pub struct Settings {
+    /// Sockets.
+    pub hosts: Vec<String>,
+    /// The engine's part.
+    pub engine: EngineSettings,
+    /// Where the process id is written.
+    pub pid_file: PathBuf,
+    /// Say more.
+    pub debug: bool,
+}
+
+/// Prepared network namespaces: enough for a burst from one client, little enough to cost nothing idle.
+const NETNS_POOL: usize = 4;
+/// The pool may not be larger.
+const NETNS_POOL_MAX: usize = 256;
+
+/// Puts flags, file and defaults together. `read` gives the text of a file.
+pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>) -> Result<Settings> {
+    let file = match (&args.config_file, read(Path::new(DEFAULT_FILE))) {
+        (Some(path), _) => parse(path, &read(path).with_context(|| format!("open {}", path.display()))?)?,
+        (None, Ok(text)) => parse(Path::new(DEFAULT_FILE), &text)?,
+        (None, Err(e)) if e.kind() == std::io::ErrorKind::NotFound => File::default(),
+        (None, Err(e)) => return Err(e).context(DEFAULT_FILE),
+    };
+    let state = args.state.or(file.state).unwrap_or_else(|| "/run/dhow".into());
+    let root = args.root.or(file.root).unwrap_or_else(|| "/var/lib/dhow".into());
+    for (name, path) in [("--root", &root), ("--state", &state)] {
+        if !path.is_absolute() {
+            bail!("{name} {}: must be an absolute path", path.display());
+        }
+    }
+    let hosts = match (args.host.is_empty(), file.hosts) {
+        (false, _) => args.host,
+        (true, Some(hosts)) if !hosts.is_empty() => hosts,
+        _ => vec![format!("unix://{}", crate::cli::context::DEFAULT_SOCKET)],
+    };
+    let netns_pool = file.netns_pool.unwrap_or(NETNS_POOL);
+    if netns_pool > NETNS_POOL_MAX {
+        bail!("netns-pool {netns_pool}: at most {NETNS_POOL_MAX}");
+    }
+    let engine = EngineSettings {
+        root,
+        state: state.clone(),
+        keep_blobs: file.keep_blobs.unwrap_or(false),
+        bridge: Bridge {
+            name: args.bridge.or(file.bridge),
+            subnet: args.bip.or(file.bip),
+            mtu: file.mtu,
+            icc: file.icc.unwrap_or(true),
+        },
+        cgroup_parent: args.cgroup_parent.or(file.cgroup_parent),
+        hardened: file.hardened.unwrap_or(false),
+        log: LogConfig { driver: file.log_driver.unwrap_or_default(), options: file.log_opts.unwrap_or_default() },
+        dns: Dns {
+            servers: file.dns.unwrap_or_default(),
+            search: file.dns_search.unwrap_or_default(),
+            options: file.dns_opts.unwrap_or_default(),
+        },
+        netns_pool,
+        shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok(Settings {
+        hosts,
+        pid_file: args.pidfile.or(file.pidfile).unwrap_or_else(|| state.join("dhow.pid")),
+        engine,
+        debug: args.debug || file.debug.unwrap_or(false),
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<File> {
+    serde_json::from_str(text).with_context(|| format!("{}: unable to configure the daemon with it", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(file: Option<&str>, args: DaemonArgs) -> Result<Settings> {
+        resolve(args, |_| file.map(str::to_owned).ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let s = with(None, DaemonArgs::default()).unwrap();
+        assert_eq!(
+            (s.engine.root.to_str(), s.hosts.as_slice()),
+            (Some("/var/lib/dhow"), &["unix:///run/dhow.sock".to_owned()][..])
+        );
+        assert_eq!(s.pid_file.to_str(), Some("/run/dhow/dhow.pid"));
+        let file = r#"{"data-root": "/a", "state": "/b", "keep-blobs": true, "hosts": ["unix:///s"]}"#;
+        let args = DaemonArgs { root: Some("/c".into()), ..DaemonArgs::default() };
+        let s = with(Some(file), args).unwrap();
+        assert_eq!((s.engine.root.to_str(), s.engine.state.to_str()), (Some("/c"), Some("/b")));
+        assert!(s.engine.keep_blobs && s.hosts == ["unix:///s"]);
+    }
+
+    #[test]
+    fn unknown_keys_and_relative_paths_are_refused_by_name() {
+        let text = |r: Result<Settings>| format!("{:#}", r.err().unwrap());
+        assert!(text(with(Some(r#"{"what": 1}"#), DaemonArgs::default())).contains("unknown field `what`"));
+        assert!(text(with(Some(r#"{"root": "x"}"#), DaemonArgs::default())).contains("--root x"));
+        assert!(text(with(Some("{"), DaemonArgs::default())).contains("/etc/dhow/daemon.json"));
+    }
+}

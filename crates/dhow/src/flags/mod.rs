@@ -1,0 +1,12 @@
+//! From the words of `run`, `create` and `exec` to Engine API documents: pure, so tested by tables.
+//!
+//! What a value means is decided by the daemon; here it is only taken apart, and what cannot be taken
+//! apart is refused with an example.
+
+pub mod container;
+pub mod devices;
+pub mod env;
+pub mod parse;
+pub mod ports;
+pub mod request;
+pub mod volumes;
