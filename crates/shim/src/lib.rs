@@ -4,11 +4,25 @@
 //! Shims are forked, without exec, from one small zygote per state folder, so that an idle one costs some forty
 //! kilobytes. Nothing here knows images, networks, HTTP or an asynchronous runtime; nothing here prints.
 
+mod attached;
 pub mod client;
+mod clock;
+mod connection;
+mod control;
+mod detach;
+pub mod exit;
 pub mod frame;
+mod launch;
+mod log;
 mod paths;
 pub mod protocol;
+mod reactor;
+mod rt;
+mod stdio;
+mod supervisor;
+mod zygote;
 
 pub use dhow_runtime::seccomp;
 pub use dhow_runtime::spec;
 pub use frame::{FrameDecoder, encode_call, encode_frame, send_bytes, send_frame};
+pub use zygote::zygote_main;

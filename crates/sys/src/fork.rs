@@ -4,6 +4,7 @@
 
 use rustix::process::Pid;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Which side of a fork one is on.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,18 +76,6 @@ fn release_stack() {
     }
 }
 
-/// Makes glibc's allocator frugal: no slack at the top of the heap, large blocks mapped by themselves, so that they
-/// go back to the kernel when they are freed.
-pub fn frugal_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt sets plain numbers; the process has one thread at this point or the allocator locks itself.
-    unsafe {
-        libc::mallopt(libc::M_TOP_PAD, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 10);
-    }
-}
-
 /// What a signal does from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -118,6 +107,16 @@ pub fn set_disposition(signal: rustix::process::Signal, to: Disposition) -> io::
     }
 }
 
+/// Sends any signal, also a real-time one, to the process behind a pidfd.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signo: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is valid for the call, and a null siginfo is allowed: the kernel then fills one in as kill
+    // does.
+    let done = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signo, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +141,6 @@ mod tests {
         let kept = vec![7u8; 100_000];
         drop(vec![1u8; 60_000]);
         release_memory();
-        frugal_heap();
         assert!(kept.iter().all(|b| *b == 7));
     }
 }

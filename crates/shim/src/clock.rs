@@ -1,0 +1,56 @@
+//! The time, as Docker writes it: RFC 3339 in UTC, nanoseconds without trailing zeros.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::fmt::Write as _;
+
+const DAY: i64 = 86_400;
+
+/// Now.
+pub fn now() -> String {
+    let now = clock_gettime(ClockId::Realtime);
+    rfc3339(now.tv_sec, now.tv_nsec as u32)
+}
+
+/// A number of seconds (and nanoseconds) since 1970.
+pub fn rfc3339(secs: i64, nanos: u32) -> String {
+    let (day, second) = (secs.div_euclid(DAY), secs.rem_euclid(DAY));
+    // Days in eras of 400 years, with years that begin in March so that the leap day is the last one.
+    let shifted = day + 719_468;
+    let (era, in_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let day_of_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let mut out = String::with_capacity(30);
+    let _ = write!(out, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}");
+    if nanos > 0 {
+        let _ = write!(out, ".{nanos:09}");
+        out.truncate(out.trim_end_matches('0').len());
+    }
+    out.push('Z');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_moments() {
+        for (secs, nanos, text) in [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (951_782_399, 999_999_999, "2000-02-28T23:59:59.999999999Z"),
+            (951_782_400, 500_000_000, "2000-02-29T00:00:00.5Z"),
+            (951_868_800, 1, "2000-03-01T00:00:00.000000001Z"),
+            (1_709_164_800, 120, "2024-02-29T00:00:00.00000012Z"),
+            (1_798_761_599, 0, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, 10, "2100-03-01T00:00:00.00000001Z"),
+            (-1, 0, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(secs, nanos), text);
+        }
+    }
+}

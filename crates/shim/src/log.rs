@@ -1,0 +1,376 @@
+//! The log of one container, in Docker's `json-file` format: one object a line,
+//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}`.
+//!
+//! As in Docker, a line longer than 16 KiB is cut into pieces of that length, of which only the last one's text ends
+//! with a newline; so does the rest of a stream that ends without one. A crash can tear the last line only: the next
+//! start ends it, so readers skip one line that does not parse. What a reader does never lives here.
+
+use crate::clock;
+use crate::protocol::LogConfig;
+use dhow_types::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The longest piece of a line, newline included.
+pub const MAX_PIECE: usize = 16 << 10;
+/// Files kept at most, whatever is configured.
+const MAX_FILES: u32 = 1000;
+
+/// One of a process's two outputs. A terminal's output counts as stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// Its number in Docker's stream frames, and as a descriptor.
+    pub fn number(self) -> u8 {
+        match self {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        }
+    }
+    fn index(self) -> usize {
+        usize::from(self.number()) - 1
+    }
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    /// `None` after a rotation that failed; tried again with the next line.
+    file: Option<OwnedFd>,
+    size: u64,
+    max_size: u64,
+    max_files: u32,
+    /// The beginning of a line whose end has not come yet, for each stream.
+    partial: [Vec<u8>; 2],
+    /// Bytes that could not be written, because the disk was full for example.
+    lost: u64,
+}
+
+impl Log {
+    /// Opens, or creates, what `config` says; `None` for no log.
+    pub fn open(config: &LogConfig) -> Result<Option<Log>> {
+        let LogConfig::JsonFile { path, max_size, max_files } = config else { return Ok(None) };
+        let (file, size) = open_file(path).with_context(|| format!("open the log {}", path.display()))?;
+        let mut log = Log {
+            path: path.clone(),
+            file: Some(file),
+            size,
+            max_size: *max_size,
+            max_files: (*max_files).clamp(1, MAX_FILES),
+            partial: Default::default(),
+            lost: 0,
+        };
+        log.end_torn_line()?;
+        Ok(Some(log))
+    }
+
+    /// Adds output of `stream`.
+    pub fn write(&mut self, stream: Stream, mut data: &[u8]) {
+        let time = clock::now();
+        let mut out = Vec::with_capacity(data.len() + 128);
+        while !data.is_empty() {
+            let mut partial = std::mem::take(&mut self.partial[stream.index()]);
+            let window = data.len().min(MAX_PIECE - partial.len());
+            if let Some(end) = data[..window].iter().position(|b| *b == b'\n') {
+                let (line, rest) = data.split_at(end + 1);
+                if partial.is_empty() {
+                    self.emit(&mut out, stream, &time, line);
+                } else {
+                    partial.extend_from_slice(line);
+                    self.emit(&mut out, stream, &time, &partial);
+                }
+                data = rest;
+                continue;
+            }
+            partial.extend_from_slice(&data[..window]);
+            data = &data[window..];
+            if partial.len() == MAX_PIECE {
+                let cut = whole_characters(&partial);
+                self.emit(&mut out, stream, &time, &partial[..cut]);
+                partial.drain(..cut);
+            }
+            if !partial.is_empty() {
+                self.partial[stream.index()] = partial;
+            }
+        }
+        self.append(&out);
+    }
+
+    /// `stream` has ended: what it left without a newline is written.
+    pub fn finish(&mut self, stream: Stream) {
+        let rest = std::mem::take(&mut self.partial[stream.index()]);
+        if !rest.is_empty() {
+            let mut out = Vec::with_capacity(rest.len() + 128);
+            self.emit(&mut out, stream, &clock::now(), &rest);
+            self.append(&out);
+        }
+    }
+
+    /// Bytes of the file's text that could not be written.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Adds one object to `out`; before that, makes room when the file has reached its size.
+    fn emit(&mut self, out: &mut Vec<u8>, stream: Stream, time: &str, text: &[u8]) {
+        if self.max_size > 0 && self.size + out.len() as u64 >= self.max_size {
+            self.append(out);
+            out.clear();
+            if self.size >= self.max_size {
+                self.rotate();
+            }
+        }
+        out.extend_from_slice(b"{\"log\":\"");
+        escape(text, out);
+        out.extend_from_slice(b"\",\"stream\":\"");
+        out.extend_from_slice(stream.name().as_bytes());
+        out.extend_from_slice(b"\",\"time\":\"");
+        out.extend_from_slice(time.as_bytes());
+        out.extend_from_slice(b"\"}\n");
+    }
+
+    fn append(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.file.is_none() {
+            if let Ok((file, size)) = open_file(&self.path) {
+                (self.file, self.size) = (Some(file), size);
+            }
+        }
+        let Some(file) = &self.file else {
+            self.lost += lines.len() as u64;
+            return;
+        };
+        let mut done = 0;
+        while done < lines.len() {
+            match rustix::io::write(file, &lines[done..]) {
+                Ok(n) if n > 0 => done += n,
+                Err(Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        // Cut after the last whole line, so that a full disk leaves no torn one.
+        let whole = if done == lines.len() {
+            done
+        } else {
+            lines[..done].iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1)
+        };
+        self.size += whole as u64;
+        if whole < done {
+            let _ = rustix::fs::ftruncate(file, self.size);
+        }
+        self.lost += (lines.len() - whole) as u64;
+    }
+
+    /// `log` becomes `log.1`, `log.1` becomes `log.2`, …; the oldest goes.
+    fn rotate(&mut self) {
+        if self.max_files == 1 {
+            if let Some(file) = &self.file {
+                if rustix::fs::ftruncate(file, 0).is_ok() {
+                    self.size = 0;
+                }
+            }
+            return;
+        }
+        for n in (1..self.max_files - 1).rev() {
+            let _ = std::fs::rename(numbered(&self.path, n), numbered(&self.path, n + 1));
+        }
+        if std::fs::rename(&self.path, numbered(&self.path, 1)).is_ok() {
+            self.file = None;
+            if let Ok((file, size)) = open_file(&self.path) {
+                (self.file, self.size) = (Some(file), size);
+            }
+        }
+    }
+
+    fn end_torn_line(&mut self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut last = [0; 1];
+        if self.size == 0 || rustix::io::pread(file, &mut last, self.size - 1).map_err(std::io::Error::from)? != 1 {
+            return Ok(());
+        }
+        if last[0] != b'\n' {
+            self.append(b"\n");
+        }
+        Ok(())
+    }
+}
+
+fn numbered(path: &Path, n: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{n}"));
+    PathBuf::from(name)
+}
+
+fn open_file(path: &Path) -> std::io::Result<(OwnedFd, u64)> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?;
+    let size = rustix::fs::fstat(&file)?.st_size;
+    Ok((file, u64::try_from(size).unwrap_or(0)))
+}
+
+/// How many bytes of `piece` can be cut off without cutting a character in two; all of them when it is no UTF-8.
+fn whole_characters(piece: &[u8]) -> usize {
+    match std::str::from_utf8(piece) {
+        // The error is at the very end and only for want of more bytes.
+        Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
+        _ => piece.len(),
+    }
+}
+
+/// Adds `text` as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        let valid = chunk.valid().as_bytes();
+        let mut from = 0;
+        for (at, byte) in valid.iter().enumerate() {
+            if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
+                continue;
+            }
+            out.extend_from_slice(&valid[from..at]);
+            from = at + 1;
+            match byte {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                other => {
+                    out.extend_from_slice(b"\\u00");
+                    for digit in [other >> 4, other & 15] {
+                        out.push(b"0123456789abcdef"[usize::from(digit)]);
+                    }
+                }
+            }
+        }
+        out.extend_from_slice(&valid[from..]);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn open(dir: &Path, max_size: u64, max_files: u32) -> Log {
+        Log::open(&LogConfig::JsonFile { path: dir.join("log"), max_size, max_files }).unwrap().unwrap()
+    }
+
+    /// The texts and streams of a file's lines.
+    fn lines(path: &Path) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .map(|v| (v["log"].as_str().unwrap().to_owned(), v["stream"].as_str().unwrap().to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_joined_and_kept_apart_by_stream() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 0, 0);
+        log.write(Stream::Stdout, b"one\ntw");
+        log.write(Stream::Stderr, b"err \"\\\x01\xff\t\n");
+        log.write(Stream::Stdout, b"o\nlast");
+        log.finish(Stream::Stdout);
+        log.finish(Stream::Stderr);
+        let want =
+            [("one\n", "stdout"), ("err \"\\\u{1}\u{fffd}\t\n", "stderr"), ("two\n", "stdout"), ("last", "stdout")];
+        let got = lines(&dir.path().join("log"));
+        assert_eq!(got.iter().map(|(l, s)| (l.as_str(), s.as_str())).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn long_lines_are_cut_as_docker_cuts_them() {
+        for (len, pieces) in [
+            (MAX_PIECE - 1, vec![MAX_PIECE]),
+            (MAX_PIECE, vec![MAX_PIECE, 1]),
+            (MAX_PIECE + 5, vec![MAX_PIECE, 6]),
+            (3 * MAX_PIECE, vec![MAX_PIECE, MAX_PIECE, MAX_PIECE, 1]),
+        ] {
+            let text = "x".repeat(len) + "\n";
+            for step in [1000, 4096, MAX_PIECE, text.len()] {
+                let dir = tempfile::tempdir().unwrap();
+                let mut log = open(dir.path(), 0, 0);
+                text.as_bytes().chunks(step).for_each(|chunk| log.write(Stream::Stdout, chunk));
+                let got = lines(&dir.path().join("log"));
+                assert_eq!(got.iter().map(|(l, _)| l.len()).collect::<Vec<_>>(), pieces, "{len} by {step}");
+                assert_eq!(got.into_iter().map(|(l, _)| l).collect::<String>(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_spares_characters() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 0, 0);
+        let text = "x".to_owned() + &"é".repeat(MAX_PIECE) + "\n";
+        log.write(Stream::Stdout, text.as_bytes());
+        let got = lines(&dir.path().join("log"));
+        assert_eq!(got[0].0.len(), MAX_PIECE - 1);
+        assert_eq!(got.into_iter().map(|(l, _)| l).collect::<String>(), text);
+    }
+
+    #[test]
+    fn rotation_keeps_the_newest_files_and_every_line_in_one_piece() {
+        for max_files in [1, 2, 3] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut log = open(dir.path(), 1000, max_files);
+            for n in 0..100 {
+                log.write(Stream::Stdout, format!("line {n}\nagain {n}\n").as_bytes());
+            }
+            let files: Vec<_> =
+                (0..10).map(|n| if n == 0 { log.path.clone() } else { numbered(&log.path, n) }).collect();
+            let there = files.iter().filter(|f| f.exists()).count();
+            assert_eq!(there, max_files as usize);
+            let all: Vec<_> = files[..there].iter().rev().flat_map(|f| lines(f)).map(|(l, _)| l).collect();
+            let from = 200 - all.len();
+            let want: Vec<_> = (0..100).flat_map(|n| [format!("line {n}\n"), format!("again {n}\n")]).collect();
+            assert_eq!(all, want[from..], "a gap or a torn line with {max_files} files");
+            for file in &files[..there] {
+                assert!(std::fs::metadata(file).unwrap().len() < 1000 + 100);
+            }
+            assert_eq!(log.lost(), 0);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_ended_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 0, 0).write(Stream::Stdout, b"whole\n");
+        let path = dir.path().join("log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"log\":\"torn");
+        std::fs::write(&path, bytes).unwrap();
+        open(dir.path(), 0, 0).write(Stream::Stdout, b"after\n");
+        let texts: Vec<_> = lines(&path).into_iter().map(|(l, _)| l).collect();
+        assert_eq!(texts, ["whole\n", "after\n"]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_log_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/null", dir.path().join("log")).unwrap();
+        let config = LogConfig::JsonFile { path: dir.path().join("log"), max_size: 0, max_files: 0 };
+        assert!(Log::open(&config).is_err());
+    }
+}
