@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::path::components;
@@ -68,11 +68,18 @@ impl GroupDir {
     }
     /// The names of the groups directly inside.
     pub(crate) fn children(&self) -> io::Result<Vec<String>> {
+        self.list(FileType::Directory)
+    }
+    /// The names of the group's files.
+    pub(crate) fn files(&self) -> io::Result<Vec<String>> {
+        self.list(FileType::RegularFile)
+    }
+    fn list(&self, kind: FileType) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            if entry.file_type() == kind && name != "." && name != ".." {
                 names.push(name.into_owned());
                 if names.len() > MAX_CHILDREN {
                     return Err(too_many());

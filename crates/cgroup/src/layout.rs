@@ -13,6 +13,8 @@ use crate::path::{self, Parent, PathMap};
 const MAX_MOUNTINFO: usize = 16 << 20;
 /// The longest `/proc/self/cgroup` or controller list.
 const MAX_SMALL: usize = 64 << 10;
+/// How many groups are asked which files a controller has.
+const MAX_PROBED: usize = 16;
 /// The leaf into which a daemon moves itself when its own v2 group must hand out controllers.
 pub(crate) const DAEMON_LEAF: &str = "dhow-daemon";
 /// The name of the group that holds all groups made here.
@@ -141,9 +143,11 @@ impl Layout {
             let own = path::clean(own_path).unwrap_or_else(|_| "/".into());
             let own = match mount.root.as_str() {
                 "/" => own,
-                root => own.strip_prefix(root).map_or_else(|| "/".into(), |p| path::join("/", p)),
+                root => match own.strip_prefix(root) {
+                    Some(rest) if rest.starts_with('/') => rest.to_string(),
+                    _ => "/".into(),
+                },
             };
-            let own = if own.is_empty() { "/".to_string() } else { own };
             let (key, version, controllers) = if names.is_empty() {
                 let list = v2_controllers(&mount.point)
                     .with_context(|| format!("read the controllers of {}", mount.point.display()))?;
@@ -194,6 +198,26 @@ impl Layout {
     /// The v2 hierarchy, alone or beside v1.
     pub fn v2(&self) -> Option<&Hierarchy> {
         self.hierarchies().iter().find(|h| h.is_v2())
+    }
+    /// Whether groups of `controller` have `file`; `None` where no group shows it. Roots lack most files, so our own
+    /// group or any child of the root is asked.
+    pub(crate) fn has_file(&self, controller: &str, file: &str) -> Option<bool> {
+        let hierarchy = self.holder(controller)?;
+        let root = crate::dir::GroupDir::root(&hierarchy.mount_point).ok()?;
+        if root.has(file) {
+            return Some(true);
+        }
+        let shows = |dir: &crate::dir::GroupDir| {
+            // On v2 a group has only the files of controllers that its parent hands out.
+            let member = !hierarchy.is_v2()
+                || dir.read("cgroup.controllers").is_ok_and(|c| c.split_whitespace().any(|c| c == controller));
+            member.then(|| dir.has(file))
+        };
+        if hierarchy.own != "/" {
+            return root.open(&hierarchy.own).ok().and_then(|d| shows(&d));
+        }
+        let children = root.children().ok()?;
+        children.iter().take(MAX_PROBED).filter_map(|name| root.open(name).ok()).find_map(|d| shows(&d))
     }
     /// Where groups go without `--cgroup-parent`: `/dhow` where our own group is the root or belongs to systemd,
     /// else `dhow` beneath our own group; decided for each hierarchy.
@@ -263,4 +287,94 @@ fn unescape(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2_MOUNT: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    const HYBRID: &str = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+        32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpuacct,cpu\n\
+        36 31 0:33 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+        40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n\
+        41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+        50 31 0:33 /some/bind /mnt/my\\040memory rw,relatime - cgroup cgroup rw,memory\n";
+
+    fn layout(mounts: &str, own: &str, v2: &str) -> Layout {
+        Layout::parse(mounts, own, &|_| Ok(v2.to_string())).unwrap()
+    }
+
+    #[test]
+    fn the_mode_follows_from_what_is_mounted() {
+        assert_eq!(layout(V2_MOUNT, "0::/\n", "cpu memory\n").mode(), Mode::V2);
+        let own = "4:cpu,cpuacct:/\n3:memory:/a\n2:name=systemd:/\n0::/\n";
+        assert_eq!(layout(HYBRID, own, "hugetlb").mode(), Mode::Hybrid);
+        assert_eq!(layout(&HYBRID.replace("cgroup2", "x"), own, "").mode(), Mode::V1);
+        assert_eq!(layout("", own, "").mode(), Mode::None);
+        assert_eq!(layout(V2_MOUNT, "", "").mode(), Mode::None);
+        // Only the tree of systemd's own, which holds no controllers.
+        let only_named = "40 31 0:37 / /c/systemd rw - cgroup cgroup rw,xattr,name=systemd\n";
+        assert_eq!(layout(only_named, "1:name=systemd:/\n", "").mode(), Mode::None);
+    }
+
+    #[test]
+    fn controllers_are_found_where_they_are() {
+        let own = "4:cpu,cpuacct:/\n3:memory:/a\n2:name=systemd:/\n0::/\n";
+        let l = layout(HYBRID, own, "hugetlb\n");
+        assert_eq!(l.controllers(), ["cpu", "cpuacct", "hugetlb", "memory"]);
+        assert_eq!(l.hierarchies()[0].key(), "unified");
+        assert_eq!(l.holder("cpuacct").unwrap().mount_point(), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        // The mount of the whole hierarchy, not the bind mount.
+        assert_eq!(l.holder("memory").unwrap().mount_point(), Path::new("/sys/fs/cgroup/memory"));
+        assert_eq!(l.holder("hugetlb").unwrap().version(), Version::V2);
+        assert_eq!(unescape("/mnt/my\\040memory"), "/mnt/my memory");
+        assert_eq!(unescape("a\\x\\"), "a\\x\\");
+    }
+
+    #[test]
+    fn the_default_parent_is_decided_for_each_hierarchy() {
+        for (own, want) in [
+            ("/", "/dhow"),
+            ("/system.slice/dhow.service", "/dhow"),
+            ("/user.slice/user-0.slice/session-1.scope", "/dhow"),
+            ("/engine-a", "/engine-a/dhow"),
+            ("/engine-a/dhow-daemon", "/engine-a/dhow"),
+            ("/dhow-daemon", "/dhow"),
+            ("/x.service/inner", "/x.service/inner/dhow"),
+            ("/../outside", "/dhow"),
+        ] {
+            let l = layout(V2_MOUNT, &format!("0::{own}\n"), "memory");
+            assert_eq!(l.default_parent().path_in("unified"), want, "{own}");
+        }
+        let l = layout(HYBRID, "4:cpu,cpuacct:/\n3:memory:/box/7\n0::/\n", "");
+        assert_eq!(l.default_parent().path_in("memory"), "/box/7/dhow");
+        assert_eq!(l.default_parent().path_in("cpu,cpuacct"), "/dhow");
+    }
+
+    #[test]
+    fn a_parent_that_is_given_counts_from_the_root_or_from_the_default() {
+        let l = layout(V2_MOUNT, "0::/box\n", "");
+        assert_eq!(l.parent("").unwrap().path_in("unified"), "/box/dhow");
+        assert_eq!(l.parent("/a/b").unwrap().path_in("unified"), "/a/b");
+        assert_eq!(l.parent("a").unwrap().path_in("unified"), "/box/dhow/a");
+        assert!(l.parent("/a/../..").is_err());
+    }
+
+    #[test]
+    fn a_bind_mounted_group_is_the_root_that_is_seen() {
+        let mount = "36 31 0:33 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+        let own = |path: &str| layout(mount, &format!("3:memory:{path}\n"), "").hierarchies()[0].own().to_string();
+        assert_eq!(own("/docker/abc"), "/");
+        assert_eq!(own("/docker/abc/in"), "/in");
+        assert_eq!(own("/elsewhere"), "/");
+    }
+
+    #[test]
+    fn this_machine_can_be_looked_at() {
+        let l = Layout::detect().unwrap();
+        for h in l.hierarchies() {
+            assert!(h.mount_point().is_dir() && h.own().starts_with('/'), "{h:?}");
+        }
+    }
 }

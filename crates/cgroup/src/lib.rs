@@ -16,22 +16,22 @@
 //! Nothing here knows what a container, an image or Docker's API is; nothing prints, sleeps on the way to a
 //! start, or runs another program. The systemd D-Bus interface never lives here.
 
-// mod bpf;
-// mod convert;
-// mod cpulist;
-// pub mod devices;
+mod bpf;
+mod convert;
+mod cpulist;
+pub mod devices;
 mod dir;
-// mod freeze;
+mod freeze;
 mod group;
 mod layout;
 mod missing;
 mod mounts;
 mod oom;
 mod path;
-// mod plan;
+mod plan;
 pub mod resources;
 pub mod stats;
-// mod subtree;
+mod subtree;
 
 pub use group::{Group, Joiner};
 pub use layout::{Hierarchy, Layout, Mode, Version};

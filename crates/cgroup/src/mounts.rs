@@ -1,6 +1,9 @@
 //! What the runtime mounts for a container's `cgroup` mount. Only the plan; mounting lives in the runtime.
 use std::path::PathBuf;
 
+use crate::group::Group;
+use crate::layout::{Hierarchy, Mode};
+
 /// One piece of a container's `/sys/fs/cgroup`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupMount {
@@ -21,4 +24,29 @@ pub enum GroupMount {
         /// Symlinks beside it for hierarchies of several controllers: `cpu` and `cpuacct`.
         links: Vec<String>,
     },
+}
+
+impl Group {
+    /// What a container's `cgroup` mount consists of: one v2 file system, or a tmpfs with a directory for each v1
+    /// hierarchy the group is in. Hierarchies it is not in would show groups of others, and are left out.
+    pub fn mount_plan(&self) -> Vec<GroupMount> {
+        let unified = self.layout().mode() == Mode::V2;
+        self.members()
+            .filter(|(h, _)| h.is_v2() == unified)
+            .map(|(h, _)| {
+                let dir = h.dir(self.path().path_in(h.key()));
+                if unified { GroupMount::Unified { dir } } else { v1(h, dir) }
+            })
+            .collect()
+    }
+}
+
+fn v1(hierarchy: &Hierarchy, dir: PathBuf) -> GroupMount {
+    let key = hierarchy.key();
+    let (name, data) = match key.strip_prefix("name=") {
+        Some(name) => (name.to_string(), format!("none,{key}")),
+        None => (key.to_string(), key.to_string()),
+    };
+    let links = if hierarchy.controllers().len() > 1 { hierarchy.controllers().to_vec() } else { Vec::new() };
+    GroupMount::V1 { name, data, dir, links }
 }

@@ -130,7 +130,7 @@ pub struct Cpu {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pids {
-    /// The most tasks at once; -1 for no limit, 0 or absent leaves it as it is.
+    /// The most tasks at once; -1 for no limit, 0 is taken as 1 (as in runc), absent leaves it as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }

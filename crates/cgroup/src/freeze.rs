@@ -1,0 +1,239 @@
+//! Freezing, killing and deleting: the end of a group, and its pauses.
+//!
+//! Waiting is for events of v2 (`cgroup.events`); only v1 without v2 beside it, which has none, is asked again and
+//! again with growing pauses. Every wait has a named bound.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use dhow_types::{Context, Error, ErrorKind, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::dir::{GroupDir, read_fd};
+use crate::group::{Group, all_pids};
+
+/// How long processes may take to freeze: one that waits for a disk freezes only after that.
+const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+/// How long killed processes may take to vanish before a group is given up.
+const EMPTY_LIMIT: Duration = Duration::from_secs(10);
+/// The first pause between two looks at v1, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How often the processes of a group are killed before those that are left count as unkillable.
+const MAX_KILL_ROUNDS: usize = 64;
+
+impl Group {
+    /// Freezes all processes, or thaws them, and waits until it has happened.
+    pub fn freeze(&self, on: bool) -> Result<()> {
+        let what = if on { "freeze" } else { "thaw" };
+        let done = if let Some(dir) = self.v2().filter(|d| d.has("cgroup.freeze")) {
+            dir.write("cgroup.freeze", if on { "1" } else { "0" })
+                .with_context(|| format!("{what} the control group"))?;
+            wait_event(dir, "frozen", on, FREEZE_LIMIT)
+        } else if let Some((_, dir)) = self.member("freezer") {
+            freeze_v1(dir, on)
+        } else {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("can't {what}: this machine has neither control groups v2 nor the freezer controller"),
+            ));
+        };
+        match done {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                if on {
+                    // Half frozen is of no use to anybody.
+                    let _ = self.freeze(false);
+                }
+                Err(Error::new(
+                    ErrorKind::Unavailable,
+                    format!("can't {what}: some processes did not react within 10 seconds (they wait for a device)"),
+                ))
+            }
+            Err(e) => Err(e).with_context(|| format!("{what} the control group")),
+        }
+    }
+
+    /// Whether the group is frozen.
+    pub fn frozen(&self) -> Result<bool> {
+        if let Some(dir) = self.v2().filter(|d| d.has("cgroup.freeze")) {
+            let events = dir.read("cgroup.events").context("read cgroup.events")?;
+            return Ok(event_is(&events, "frozen", true));
+        }
+        match self.member("freezer") {
+            Some((_, dir)) => Ok(dir.read("freezer.state").context("read freezer.state")?.trim() == "FROZEN"),
+            None => Ok(false),
+        }
+    }
+
+    /// Sends SIGKILL to every process in the group and in groups inside, also to those born meanwhile.
+    pub fn kill_all(&self) -> Result<()> {
+        if let Some(dir) = self.v2() {
+            match dir.write("cgroup.kill", "1") {
+                Ok(()) => return Ok(()),
+                // Before kernel 5.14.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => return Ok(()),
+                Err(e) => return Err(e).context("kill the processes of the control group"),
+            }
+        }
+        // Frozen processes can't fork while they are listed. Where freezing fails, repetition has to do.
+        let frozen = self.freeze(true).is_ok();
+        let result = self.kill_listed(!frozen);
+        if frozen {
+            self.freeze(false)?;
+        }
+        result
+    }
+
+    fn kill_listed(&self, repeat: bool) -> Result<()> {
+        let Some(dir) = self.any_dir() else { return Ok(()) };
+        for _ in 0..if repeat { MAX_KILL_ROUNDS } else { 1 } {
+            let pids = all_pids(dir).context("list the processes of the control group")?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in pids.into_iter().filter_map(Pid::from_raw) {
+                match kill_process(pid, Signal::KILL) {
+                    Ok(()) | Err(Errno::SRCH) => {}
+                    Err(e) => {
+                        return Err(io::Error::from(e))
+                            .with_context(|| format!("kill process {}", pid.as_raw_nonzero()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the group and the groups inside it, everywhere. Waits for processes that are ending; goes on after a
+    /// failure, and reports all of them. A group that is gone already is no error.
+    pub fn delete(self) -> Result<()> {
+        let deadline = Instant::now() + EMPTY_LIMIT;
+        let mut failures = Vec::new();
+        // v2 comes first: its events tell when the last process is gone, after which v1 has none either.
+        for (hierarchy, dir) in self.members() {
+            let path = self.path().path_in(hierarchy.key());
+            let removed = GroupDir::root(hierarchy.mount_point()).and_then(|root| {
+                let (parent, name) = crate::dir::split(path);
+                match root.open(&parent) {
+                    Ok(parent) => remove(&parent, name, dir, hierarchy.is_v2(), deadline),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(e) => Err(e),
+                }
+            });
+            if let Err(e) = removed {
+                let left = all_pids(dir).map(|p| p.len()).unwrap_or(0);
+                let more = if left > 0 { format!(" ({left} processes are still in it)") } else { String::new() };
+                failures.push(format!("{}: {}{more}", self.dir_text(hierarchy), Error::from(e)));
+            }
+        }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::system(format!("remove the control group: {}", failures.join("; "))))
+        }
+    }
+}
+
+/// Removes one directory, waiting for its processes to be gone.
+fn remove(parent: &GroupDir, name: &str, dir: &GroupDir, events: bool, deadline: Instant) -> io::Result<()> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let busy = match parent.remove(name) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::BUSY) => e,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => return result,
+        };
+        // Busy with groups inside, or with processes.
+        match dir.remove_children() {
+            Ok(()) => {}
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::BUSY) => {}
+            Err(e) => return Err(e),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(busy);
+        }
+        if events && !matches!(wait_event(dir, "populated", false, Duration::ZERO), Ok(true)) {
+            wait_event(dir, "populated", false, left)?;
+        } else if let Err(e) = parent.remove(name) {
+            // Empty, and yet busy: the kernel is still at it, or this is v1, which tells nobody.
+            if e.kind() == io::ErrorKind::NotFound {
+                return Ok(());
+            }
+            sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until `key` in `cgroup.events` is `on`; false when the time is over.
+fn wait_event(dir: &GroupDir, key: &str, on: bool, limit: Duration) -> io::Result<bool> {
+    let file = dir.open_file("cgroup.events", OFlags::RDONLY)?;
+    let deadline = Instant::now() + limit;
+    loop {
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+        if event_is(&read_fd(file.as_fd(), crate::dir::MAX_FILE)?, key, on) {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        // The kernel reports each change of the file since it was read as priority data.
+        match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Whether the line of `key` says `on`.
+fn event_is(text: &str, key: &str, on: bool) -> bool {
+    let value = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' '));
+    value.is_some_and(|v| (v.trim() == "1") == on)
+}
+
+/// v1 reports "freezing" until every task has stopped, and must be asked for it again when one was forking.
+fn freeze_v1(dir: &GroupDir, on: bool) -> io::Result<bool> {
+    let want = if on { "FROZEN" } else { "THAWED" };
+    let deadline = Instant::now() + FREEZE_LIMIT;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        dir.write("freezer.state", want)?;
+        if dir.read("freezer.state")?.trim() == want {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn sleep(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_by_their_whole_name() {
+        let text = "populated 1\nfrozen 0\n";
+        assert!(event_is(text, "populated", true) && !event_is(text, "populated", false));
+        assert!(event_is(text, "frozen", false) && !event_is(text, "frozen", true));
+        assert!(!event_is(text, "pop", true) && !event_is("", "frozen", false));
+    }
+}
