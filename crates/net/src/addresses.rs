@@ -76,11 +76,6 @@ impl Addresses {
         Self { gateway, state: Mutex::new(State { held: BTreeMap::new(), next: 0 }) }
     }
 
-    /// The gateway with the prefix.
-    pub fn gateway(&self) -> Ipv4Net {
-        self.gateway
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -53,7 +53,8 @@ pub struct BridgeConfig {
     /// Who owns it: the id of the daemon's root. Written to the device's alias, so that daemons side by side
     /// never share a bridge.
     pub owner: String,
-    /// Whether containers on the bridge may talk to each other (Docker's `icc`, on by default).
+    /// Whether containers on the bridge may talk to each other (Docker's `icc`, on by default). Off, they still reach
+    /// each other's published ports, except where the host runs br_netfilter.
     pub icc: bool,
     /// Blocks link-local targets (cloud metadata at 169.254.169.254) and forged source addresses.
     pub hardened: bool,
@@ -198,6 +199,8 @@ impl Bridge {
                     mac: Mac::from_ip(lease.ip()),
                     mtu: self.0.mtu,
                     isolated: !self.0.icc,
+                    hairpin: self.0.device.hairpin,
+                    ipv6: self.0.device.ipv6,
                 },
             );
             outcome = socket.request(&batch);

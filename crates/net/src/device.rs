@@ -13,6 +13,7 @@ use std::io::ErrorKind as IoKind;
 const MAX_BRIDGES: u32 = 64;
 /// What a device name may be long: `IFNAMSIZ` without its zero.
 const MAX_NAME: usize = 15;
+const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// A bridge that is up.
@@ -23,6 +24,11 @@ pub struct Device {
     pub index: u32,
     /// Its address with the subnet's length.
     pub gateway: Ipv4Net,
+    /// Whether the kernel has IPv6.
+    pub ipv6: bool,
+    /// Whether br_netfilter translates addresses within the bridge already. Then a packet of a container to its own
+    /// published port never gets to the host's router, and must leave by the port it came from.
+    pub hairpin: bool,
     /// What could not be done as wished.
     pub warnings: Vec<String>,
 }
@@ -43,7 +49,9 @@ pub fn ensure(config: &BridgeConfig, mtu: u32) -> Result<Device> {
         std::fs::write(IP_FORWARD, "1")
             .context("switch IPv4 forwarding on (net.ipv4.ip_forward), which a bridge needs to reach anything")?;
     }
-    Ok(Device { name, index, gateway, warnings })
+    let hairpin = std::fs::read(BRIDGE_NETFILTER).is_ok_and(|v| v.first() == Some(&b'1'));
+    let ipv6 = std::path::Path::new("/proc/sys/net/ipv6").exists();
+    Ok(Device { name, index, gateway, ipv6, hairpin, warnings })
 }
 
 fn find_or_create(socket: &Socket, config: &BridgeConfig, alias: &str, mtu: u32) -> Result<(String, u32)> {

@@ -29,7 +29,9 @@ const NLA_F_NESTED: u16 = 0x8000;
 /// The part of an attribute's type that is its number.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 /// The kernel fills at most this much per receive of a dump.
-const RECEIVE_BYTES: usize = 64 * 1024;
+const DUMP_BYTES: usize = 64 * 1024;
+/// Room for an acknowledgement; the copy of the request that may follow in it is not needed.
+const ANSWER_BYTES: usize = 2 * 1024;
 /// More messages than this in one answer (a dump of routes or flows) is refused.
 const MAX_MESSAGES: usize = 4_000_000;
 
@@ -127,11 +129,12 @@ pub struct Received<'a> {
     pub body: &'a [u8],
 }
 
-/// The messages in a received buffer; a torn tail ends the walk.
+/// The messages in a received buffer. One that is longer than the buffer is cut: a refusal carries the whole request
+/// behind its code. Nonsense ends the walk.
 pub fn messages(mut buffer: &[u8]) -> impl Iterator<Item = Received<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(buffer, 0)? as usize;
-        let body = buffer.get(HEADER..length)?;
+        let body = buffer.get(HEADER..length.min(buffer.len()))?;
         let (kind, sequence, port) = (u16_at(buffer, 4)?, u32_at(buffer, 8)?, u32_at(buffer, 12)?);
         buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Received { kind, sequence, port, body })
@@ -230,17 +233,25 @@ impl Socket {
     /// Sends the batch and reads the answers. The last message that should be acknowledged must carry [`ACK`];
     /// refusals come back without being asked for.
     pub fn request(&self, batch: &Batch) -> Result<(), Refused> {
-        self.exchange(batch, &mut |_| {})
+        self.converse(batch, &mut [0u8; ANSWER_BYTES], &mut |_| {})
     }
 
     /// As [`Socket::request`], for requests that are answered with data: `each` sees every message of the answer.
     pub fn exchange(&self, batch: &Batch, each: &mut dyn FnMut(Received<'_>)) -> Result<(), Refused> {
+        self.converse(batch, &mut vec![0u8; DUMP_BYTES], each)
+    }
+
+    fn converse(
+        &self,
+        batch: &Batch,
+        buffer: &mut [u8],
+        each: &mut dyn FnMut(Received<'_>),
+    ) -> Result<(), Refused> {
         self.send(batch.bytes())?;
-        let mut buffer = vec![0u8; RECEIVE_BYTES];
         let mut outcome = Ok(());
         let (mut answered, mut seen) = (false, 0usize);
         loop {
-            let length = match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
+            let length = match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) => length,
                 Err(rustix::io::Errno::AGAIN) => break,
                 Err(rustix::io::Errno::INTR) => continue,
@@ -287,7 +298,7 @@ impl Socket {
 
     /// Waits for notifications, and gives each to `each`. `Ok(false)` says that some were lost.
     pub fn wait(&self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
-        let mut buffer = vec![0u8; RECEIVE_BYTES];
+        let mut buffer = vec![0u8; DUMP_BYTES];
         match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()) {
             Ok((length, _)) => messages(&buffer[..length]).for_each(each),
             Err(rustix::io::Errno::NOBUFS) => return Ok(false),
@@ -327,6 +338,9 @@ mod tests {
     fn torn_and_hostile_lengths_end_the_walk() {
         assert_eq!(messages(&[1, 2, 3]).count(), 0);
         assert_eq!(messages(&[0; 64]).count(), 0, "a length of zero must not loop");
+        let mut cut = [0u8; 20];
+        cut[0] = 200;
+        assert_eq!(messages(&cut).map(|m| m.body.len()).collect::<Vec<_>>(), [4]);
         assert_eq!(attrs(&[0; 8]).count(), 0);
         assert_eq!(attrs(&[3, 0, 1, 0, 9]).count(), 0);
         assert_eq!(attrs(&[255, 255, 1, 0, 9]).count(), 0);

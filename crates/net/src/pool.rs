@@ -9,7 +9,7 @@ use crate::bridge::Bridge;
 use crate::netlink::Socket;
 use crate::netns::{self, Astray, Home, THREAD_STACK};
 use crate::nft::NOTIFICATIONS;
-use dhow_types::{Context, Result};
+use dhow_types::{Context, Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,6 +85,7 @@ struct State {
     /// When the last one was taken, and when the refill that this wants was first wanted.
     last_take: Instant,
     wanted_since: Option<Instant>,
+    failure: Option<Error>,
     stop: bool,
 }
 
@@ -98,6 +99,11 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn note(&self, outcome: Result<()>) {
+        if let Err(e) = outcome {
+            self.state().failure = Some(e);
+        }
     }
     fn wake(&self) {
         // An eventfd's write fails only when its counter is full, and then the thread is awake anyway.
@@ -115,7 +121,7 @@ impl Pool {
     /// Starts the thread that fills the pool. Call it after the endpoints of an earlier daemon were adopted.
     pub fn start(bridge: &Bridge, config: PoolConfig) -> Result<Self> {
         let now = Instant::now();
-        let state = State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), stop: false };
+        let state = State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), failure: None, stop: false };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)
             .context("make an eventfd for the network thread")?;
@@ -151,6 +157,12 @@ impl Pool {
         }
     }
 
+    /// Why the background thread last failed to prepare a namespace or to restore the firewall, for the log; told
+    /// once. [`Pool::take`] works on without it.
+    pub fn take_failure(&self) -> Option<Error> {
+        self.shared.state().failure.take()
+    }
+
     /// How many are ready now.
     pub fn ready(&self) -> usize {
         self.shared.state().ready.len()
@@ -180,16 +192,19 @@ fn run(shared: &Shared, home: &Home, watch: &Socket) {
         }
         if damaged {
             // Refused now, it is tried again with the next change; the daemon's own changes try it too.
-            let _ = shared.bridge.reassert();
+            shared.note(shared.bridge.reassert());
         }
         let now = Instant::now();
-        let _ = shared.bridge.sweep(now);
+        shared.note(shared.bridge.sweep(now));
         if refill_time(shared, not_before).is_none_or(|at| at > now) {
             continue;
         }
         not_before = match prepare(shared, home) {
             Ok(()) => None,
-            Err(Astray::No(_)) => Some(now + RETRY),
+            Err(Astray::No(e)) => {
+                shared.note(Err(e));
+                Some(now + RETRY)
+            }
             // Without a way home the thread ends; `take` makes namespaces without it.
             Err(Astray::Yes) => return,
         };

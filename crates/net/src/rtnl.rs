@@ -39,8 +39,12 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 
+const AF_INET6: u16 = 10;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_INET_CONF: u16 = 1;
 const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
 const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
@@ -81,13 +85,16 @@ pub struct Pair<'a> {
     pub mtu: u32,
     /// Whether the port may not talk to other isolated ports.
     pub isolated: bool,
+    /// Whether frames may go back out of the port they came in by.
+    pub hairpin: bool,
+    /// Whether the kernel has IPv6, which is then kept quiet on the host end.
+    pub ipv6: bool,
 }
 
-/// The message, two with isolation, that makes a [`Pair`].
+/// The messages that make a [`Pair`].
 pub fn new_pair(batch: &mut Batch, pair: &Pair<'_>) {
-    let last = if pair.isolated { 0 } else { ACK };
-    batch.message(RTM_NEWLINK, CREATE_NEW | last, |m| {
-        m.put(&ifinfo(0, true)).attr_text(IFLA_IFNAME, pair.host_ifname).attr_u32(IFLA_MTU, pair.mtu);
+    batch.message(RTM_NEWLINK, CREATE_NEW, |m| {
+        m.put(&ifinfo(0, false)).attr_text(IFLA_IFNAME, pair.host_ifname).attr_u32(IFLA_MTU, pair.mtu);
         // One queue each: a veth has no hardware to spread over, and each queue costs memory and sysfs entries
         // (the kernel's own choice is one per processor).
         m.attr_u32(IFLA_NUM_TX_QUEUES, 1).attr_u32(IFLA_NUM_RX_QUEUES, 1).attr_u32(IFLA_MASTER, pair.bridge);
@@ -101,17 +108,28 @@ pub fn new_pair(batch: &mut Batch, pair: &Pair<'_>) {
             });
         });
     });
-    if pair.isolated {
-        batch.message(RTM_NEWLINK, ACK, |m| {
-            m.put(&ifinfo(0, false)).attr_text(IFLA_IFNAME, pair.host_ifname);
-            m.nest(IFLA_LINKINFO, |m| {
-                m.attr_text(IFLA_INFO_SLAVE_KIND, "bridge");
-                m.nest(IFLA_INFO_SLAVE_DATA, |m| {
-                    m.attr(IFLA_BRPORT_ISOLATED, &[1]);
+    if pair.ipv6 {
+        // Before it is up: no link-local address, and no search for duplicates of it, on a port that never receives
+        // for itself.
+        batch.message(RTM_NEWLINK, 0, |m| {
+            m.put(&ifinfo(0, false)).attr_text(IFLA_IFNAME, pair.host_ifname).nest(IFLA_AF_SPEC, |m| {
+                m.nest(AF_INET6, |m| {
+                    m.attr(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
                 });
             });
         });
     }
+    batch.message(RTM_NEWLINK, ACK, |m| {
+        m.put(&ifinfo(0, true)).attr_text(IFLA_IFNAME, pair.host_ifname);
+        if pair.isolated || pair.hairpin {
+            m.nest(IFLA_LINKINFO, |m| {
+                m.attr_text(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |m| {
+                    m.attr(IFLA_BRPORT_MODE, &[u8::from(pair.hairpin)]);
+                    m.attr(IFLA_BRPORT_ISOLATED, &[u8::from(pair.isolated)]);
+                });
+            });
+        }
+    });
 }
 
 /// A bridge without spanning tree delays or multicast snooping, whose address does not follow its ports'.
