@@ -98,7 +98,7 @@ pub struct Supervisor {
     listener: Option<Watched>,
     connections: Vec<Connection>,
     oom: Option<(OomWatch, Watched)>,
-    oom_kills: u64,
+    oom_seen: bool,
     /// Processes, clients and connections draw their ids here.
     last_id: u32,
     /// The exit file could not be written yet, and nobody has been told.
@@ -130,7 +130,7 @@ impl Supervisor {
             listener: Some(listener),
             connections: Vec::new(),
             oom: None,
-            oom_kills: 0,
+            oom_seen: false,
             last_id: MAIN,
             unrecorded: false,
             scratch: Vec::new(),
@@ -277,7 +277,7 @@ impl Supervisor {
             stdio.drain(turn);
             stdio.close(turn);
         });
-        let oom_kills = self.group.as_ref().and_then(|g| g.oom_kills().ok()).unwrap_or(self.oom_kills);
+        let oom_kills = self.group.as_ref().and_then(|g| g.oom_kills().ok());
         let lost = self.log.take().map_or(0, |log| log.lost());
         if lost > 0 && error.is_empty() {
             error = format!("{lost} bytes of the log could not be written");
@@ -285,7 +285,7 @@ impl Supervisor {
         let status = ExitStatus {
             exit_code: ended.code,
             signal: ended.signal,
-            oom_killed: oom_kills > 0,
+            oom_killed: oom_kills.map_or(self.oom_seen, |kills| kills > 0),
             finished_at: clock::now(),
             pid: self.processes[at].pid,
             error,
@@ -393,11 +393,11 @@ impl Supervisor {
     fn oom_ready(&mut self) {
         let Some((watch, watched)) = &mut self.oom else { return };
         match watch.take() {
-            Ok(kills) if kills > self.oom_kills => {
-                self.oom_kills = kills;
+            Ok(true) => {
+                self.oom_seen = true;
                 self.broadcast(Event::OomKilled);
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(_) => {
                 let _ = watched.watch(&self.reactor, None);
                 self.oom = None;

@@ -1,0 +1,97 @@
+//! Containers in a cgroup of their own.
+
+use crate::Case;
+use crate::place::*;
+use dhow_cgroup::{Group, GroupPath, Layout};
+use dhow_shim::protocol::*;
+use dhow_shim::spec::NamespaceKind;
+
+pub const CASES: &[Case] = &[
+    ("groups::the_group_goes_with_the_container", the_group_goes_with_the_container),
+    ("groups::a_failed_start_leaves_no_group", a_failed_start_leaves_no_group),
+    ("groups::without_own_pids_the_rest_is_killed", without_own_pids_the_rest_is_killed),
+    ("groups::a_signal_to_all", a_signal_to_all),
+    ("groups::want_of_memory_is_told", want_of_memory_is_told),
+];
+
+/// A group that no other test uses.
+fn group(name: &str) -> GroupPath {
+    let layout = Layout::detect().unwrap();
+    GroupPath::new(&layout.default_parent(), &format!("shim-test-{}-{name}", std::process::id())).unwrap()
+}
+
+fn exists(path: &GroupPath) -> bool {
+    Group::open(&Layout::detect().unwrap(), path).is_ok()
+}
+
+fn pids(path: &GroupPath) -> usize {
+    Group::open(&Layout::detect().unwrap(), path).map_or(0, |g| g.pids(true).map_or(0, |p| p.len()))
+}
+
+fn the_group_goes_with_the_container() {
+    let place = Place::new();
+    let path = group("goes");
+    let mut container = place.run(&["/bin/sleep", "1000"]).with(|l| l.cgroup = Some(path.clone())).start();
+    assert_eq!(Group::open(&Layout::detect().unwrap(), &path).unwrap().pids(true).unwrap(), [container.pid]);
+    container.kill();
+    container.wait();
+    container.wait_gone();
+    assert!(!exists(&path));
+}
+
+fn a_failed_start_leaves_no_group() {
+    let place = Place::new();
+    let path = group("failed");
+    place.run(&["/bin/nosuch"]).with(|l| l.cgroup = Some(path.clone())).try_start().unwrap_err();
+    assert!(!exists(&path));
+}
+
+fn without_own_pids_the_rest_is_killed() {
+    let place = Place::new();
+    let path = group("host");
+    let order = place.shell("sleep 1000 & setsid sleep 1000 & echo two; exit 3").with(|l| {
+        l.cgroup = Some(path.clone());
+        l.spec.linux.as_mut().unwrap().namespaces.retain(|n| n.kind != NamespaceKind::Pid);
+    });
+    let mut container = order.start();
+    // Its pipes are held by the two, and the group too.
+    assert_eq!(container.wait().exit_code, 3);
+    assert_eq!(container.log(), [("stdout".into(), "two\n".into())]);
+    container.wait_gone();
+    assert!(!exists(&path));
+}
+
+fn a_signal_to_all() {
+    let place = Place::new();
+    let path = group("all");
+    let order = place.shell("trap : TERM; sleep 1000 & sleep 1000; wait; exit 9").with(|l| l.cgroup = Some(path.clone()));
+    let mut container = order.start();
+    until("three processes", || pids(&path) == 3);
+    container.call(Request::Signal { exec_id: None, signo: 15, all: true }).unwrap();
+    assert_eq!(container.wait().exit_code, 9);
+    container.wait_gone();
+}
+
+fn want_of_memory_is_told() {
+    let place = Place::new();
+    let path = group("oom");
+    // tail keeps the endless last line in memory.
+    let order = place.shell("tail /dev/zero; echo survived").with(|l| {
+        l.cgroup = Some(path.clone());
+        let resources = serde_json::json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}});
+        l.spec.linux.as_mut().unwrap().resources = Some(serde_json::from_value(resources).unwrap());
+    });
+    let mut container = order.start();
+    let mut told = false;
+    let status = loop {
+        match container.connection.event().unwrap().unwrap() {
+            Event::OomKilled => told = true,
+            Event::Exited(status) => break status,
+            _ => continue,
+        }
+    };
+    assert!(told, "no event before {status:?}");
+    assert!(status.oom_killed && status.exit_code == 0, "{status:?}");
+    assert_eq!(container.log()[0].1, "survived\n");
+    container.wait_gone();
+}
