@@ -39,7 +39,11 @@ fn main() {
     while pool.ready() < rounds as usize * 3 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    println!("{:<34} {:>9.1} us of processor each", "prepare ahead", (cpu_time() - cpu).as_secs_f64() * 1e6 / f64::from(rounds * 3));
+    println!(
+        "{:<34} {:>9.1} us of processor each",
+        "prepare ahead",
+        (cpu_time() - cpu).as_secs_f64() * 1e6 / f64::from(rounds * 3)
+    );
     let mut kept = Vec::new();
     measure("take", rounds * 3, || kept.push(pool.take().unwrap()));
     let mut all = kept.iter_mut();
@@ -55,11 +59,21 @@ fn main() {
 
 fn measure(what: &str, rounds: u32, mut step: impl FnMut()) {
     let cpu = cpu_time();
-    let mut walls: Vec<Duration> = (0..rounds).map(|_| { let t = Instant::now(); step(); t.elapsed() }).collect();
+    let mut walls: Vec<Duration> = (0..rounds)
+        .map(|_| {
+            let t = Instant::now();
+            step();
+            t.elapsed()
+        })
+        .collect();
     walls.sort();
     let cpu = (cpu_time() - cpu).as_secs_f64() * 1e6 / f64::from(rounds);
     let us = |d: Duration| d.as_secs_f64() * 1e6;
-    println!("{what:<34} median {:>8.1} us, worst {:>8.1} us, processor {cpu:>8.1} us", us(walls[walls.len() / 2]), us(walls[walls.len() - 1]));
+    println!(
+        "{what:<34} median {:>8.1} us, worst {:>8.1} us, processor {cpu:>8.1} us",
+        us(walls[walls.len() / 2]),
+        us(walls[walls.len() - 1])
+    );
 }
 
 /// User and system time of the process, from /proc/self/schedstat's nanoseconds of all threads.

@@ -35,7 +35,9 @@ pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
 /// with host bits (`10.1.0.254/16`) is the gateway's, otherwise the subnet's first address is.
 pub fn gateway_in(subnet: Ipv4Net) -> Result<Ipv4Net> {
     if subnet.prefix_len() > 30 {
-        return Err(Error::invalid(format!("the bridge subnet {subnet} has no room for containers: use /30 or larger")));
+        return Err(Error::invalid(format!(
+            "the bridge subnet {subnet} has no room for containers: use /30 or larger"
+        )));
     }
     if subnet.addr() == subnet.broadcast() {
         return Err(Error::invalid(format!("the bridge address {subnet} is its subnet's broadcast address")));
@@ -91,7 +93,10 @@ impl Addresses {
         });
         let offset = free.ok_or_else(|| {
             let subnet = self.gateway.trunc();
-            Error::new(ErrorKind::Exhausted, format!("no free address in {subnet}; remove containers or use a larger subnet"))
+            Error::new(
+                ErrorKind::Exhausted,
+                format!("no free address in {subnet}; remove containers or use a larger subnet"),
+            )
         })?;
         state.next = offset + 1;
         let ip = Ipv4Addr::from(first + offset);
@@ -116,7 +121,9 @@ impl Addresses {
         let mut state = self.state();
         match state.held.get(&ip) {
             Some(Holder::Container(id)) if id == owner => return Ok(()),
-            Some(_) => return Err(Error::conflict(format!("the address {ip} of container {} is in use", owner.short()))),
+            Some(_) => {
+                return Err(Error::conflict(format!("the address {ip} of container {} is in use", owner.short())));
+            }
             None => {}
         }
         state.held.insert(ip, Holder::Container(owner.clone()));

@@ -185,7 +185,9 @@ mod tests {
     fn both_ways_forget_exactly_the_flows_meant() {
         in_new_netns(|| {
             // Any rule that looks at connections switches tracking on.
-            crate::testing::nft("table ip t {\n chain c {\n type filter hook output priority 0;\n ct state new accept\n }\n}\n");
+            crate::testing::nft(
+                "table ip t {\n chain c {\n type filter hook output priority 0;\n ct state new accept\n }\n}\n",
+            );
             let socket = Socket::netfilter().unwrap();
             let way_by_filter: fn(&Socket, Flows) = |s, f| forget(s, &[f]).unwrap();
             let way_singly: fn(&Socket, Flows) = |s, f| forget_singly(s, f).unwrap();

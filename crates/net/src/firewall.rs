@@ -98,7 +98,10 @@ impl Firewall {
     pub fn remove(&self) -> Result<()> {
         let mut state = self.state();
         state.written = false;
-        state.socket.request(&nft::remove(&self.policy)).with_context(|| format!("remove the nftables table {}", self.policy.table()))
+        state
+            .socket
+            .request(&nft::remove(&self.policy))
+            .with_context(|| format!("remove the nftables table {}", self.policy.table()))
     }
 
     /// Whether a notification says that somebody else damaged the table.
@@ -132,6 +135,8 @@ fn udp(ports: &[BoundPort]) -> impl Iterator<Item = &BoundPort> {
 }
 
 fn unsupported(e: Error) -> Error {
-    let text = format!("{e}; a bridge needs nftables with nat, fib and masquerade in the kernel (modules nf_tables, nft_chain_nat, nft_fib_ipv4, nft_masq, nft_ct), or run with --network none or host");
+    let text = format!(
+        "{e}; a bridge needs nftables with nat, fib and masquerade in the kernel (modules nf_tables, nft_chain_nat, nft_fib_ipv4, nft_masq, nft_ct), or run with --network none or host"
+    );
     Error::new(e.kind(), text)
 }

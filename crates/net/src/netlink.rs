@@ -241,12 +241,7 @@ impl Socket {
         self.converse(batch, &mut vec![0u8; DUMP_BYTES], each)
     }
 
-    fn converse(
-        &self,
-        batch: &Batch,
-        buffer: &mut [u8],
-        each: &mut dyn FnMut(Received<'_>),
-    ) -> Result<(), Refused> {
+    fn converse(&self, batch: &Batch, buffer: &mut [u8], each: &mut dyn FnMut(Received<'_>)) -> Result<(), Refused> {
         self.send(batch.bytes())?;
         let mut outcome = Ok(());
         let (mut answered, mut seen) = (false, 0usize);

@@ -52,10 +52,8 @@ impl Home {
 
     /// Makes a namespace on this very thread, and comes back.
     pub fn make(&self) -> Result<NetnsSlot, Astray> {
-        let made = dhow_sys::netns::unshare_net()
-            .context("make a network namespace")
-            .map_err(Astray::No)
-            .map(|()| furnish());
+        let made =
+            dhow_sys::netns::unshare_net().context("make a network namespace").map_err(Astray::No).map(|()| furnish());
         match (made, move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))) {
             (_, Err(_)) => Err(Astray::Yes),
             (Err(e), Ok(())) => Err(e),
@@ -84,11 +82,7 @@ fn furnish() -> Result<NetnsSlot> {
 }
 
 /// Switches `eth0` in the namespace of `route` on, and gives it its address and default route.
-pub fn configure_eth0(
-    route: &Socket,
-    address: ipnet::Ipv4Net,
-    gateway: std::net::Ipv4Addr,
-) -> Result<()> {
+pub fn configure_eth0(route: &Socket, address: ipnet::Ipv4Net, gateway: std::net::Ipv4Addr) -> Result<()> {
     let eth0 = eth0(route)?;
     let mut batch = Batch::new();
     rtnl::set_up(&mut batch, eth0);

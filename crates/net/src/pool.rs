@@ -121,7 +121,8 @@ impl Pool {
     /// Starts the thread that fills the pool. Call it after the endpoints of an earlier daemon were adopted.
     pub fn start(bridge: &Bridge, config: PoolConfig) -> Result<Self> {
         let now = Instant::now();
-        let state = State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), failure: None, stop: false };
+        let state =
+            State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), failure: None, stop: false };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)
             .context("make an eventfd for the network thread")?;

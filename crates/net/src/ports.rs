@@ -97,21 +97,14 @@ impl Taken {
         let BoundPort { host_ip, host_port, protocol, .. } = port;
         match self {
             Self::ByOurs => Error::system(format!("Bind for {host_ip}:{host_port} failed: port is already allocated")),
-            Self::ByOther(e) => {
-                Error::from(std::io::Error::from(e))
-                    .prefixed(format!("failed to bind host port {host_ip}:{host_port}/{protocol}"))
-            }
+            Self::ByOther(e) => Error::from(std::io::Error::from(e))
+                .prefixed(format!("failed to bind host port {host_ip}:{host_port}/{protocol}")),
         }
     }
 }
 
 impl State {
-    fn reserve_one(
-        &mut self,
-        owner: &ContainerId,
-        binding: &PortBinding,
-        ephemeral: (u16, u16),
-    ) -> Result<BoundPort> {
+    fn reserve_one(&mut self, owner: &ContainerId, binding: &PortBinding, ephemeral: (u16, u16)) -> Result<BoundPort> {
         let at = |host_port| BoundPort {
             protocol: binding.protocol,
             container_port: binding.container_port,
@@ -192,7 +185,6 @@ fn parse_range(text: &str) -> Option<(u16, u16)> {
         _ => None,
     }
 }
-
 
 #[cfg(test)]
 mod tests {

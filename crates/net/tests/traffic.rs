@@ -35,7 +35,11 @@ fn published_port(bridge_netfilter: bool) {
         let other = container(&bridge, 2, &[]);
         for ask in [tcp, udp] {
             assert_eq!(within(lan.fd(), || ask(HOST, 8080)), said(NEIGHBOUR), "a neighbour keeps its source");
-            assert_eq!(ask(LOCAL, 8080), said(gateway), "a loopback source can't be answered, so the bridge's stands in");
+            assert_eq!(
+                ask(LOCAL, 8080),
+                said(gateway),
+                "a loopback source can't be answered, so the bridge's stands in"
+            );
             assert_eq!(ask(HOST, 8080), said(HOST), "the host keeps its source");
             assert_eq!(within(other.netns.fd(), || ask(HOST, 8080)), said(gateway), "another container");
             assert_eq!(within(web.netns.fd(), || ask(HOST, 8080)), said(gateway), "the container itself");

@@ -59,11 +59,8 @@ impl Policy {
 
     /// All chains; chains that others jump to come first.
     pub fn chains(&self) -> Vec<Chain> {
-        let base = |name, kind, number, priority, rules| Chain {
-            name,
-            hook: Some(Hook { kind, number, priority }),
-            rules,
-        };
+        let base =
+            |name, kind, number, priority, rules| Chain { name, hook: Some(Hook { kind, number, priority }), rules };
         vec![
             Chain {
                 name: PUBLISH,
