@@ -1,12 +1,13 @@
 //! Runs the hooks of a document: each gets the container's state on its stdin, may be given a time, and fails the
 //! operation if it exits with anything but 0.
 
+use crate::context::Context;
 use crate::spec::Hook;
 use crate::state::State;
 use dhow_sys::clone::{self, Child};
 use dhow_sys::exec::{self, CStringArray};
 use dhow_sys::fds;
-use dhow_types::{Context, Error, Result};
+use dhow_types::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};

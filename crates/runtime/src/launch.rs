@@ -6,7 +6,6 @@
 use crate::seccomp::Program;
 use crate::spec::{ConsoleSize, NamespaceKind, Process, Spec};
 use dhow_cgroup::Group;
-use dhow_types::Result;
 use rustix::process::Signal;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! Hands the descriptor of a notifying seccomp filter to the agent that the document names (`listenerPath`).
 
+use crate::context::Context;
 use crate::state::State;
 use dhow_sys::scm;
-use dhow_types::{Context, Error, Result};
+use dhow_types::{Error, Result};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::Serialize;
 use std::os::fd::{AsFd, OwnedFd};

@@ -4,8 +4,9 @@
 //! The end of file is a message too: to the parent it says that exec worked (the socket is close-on-exec) or that
 //! the child died; to the child, that nobody will ever start it.
 
+use crate::context::Context;
 use dhow_sys::scm;
-use dhow_types::{Context, Error, ErrorKind, Result};
+use dhow_types::{Error, ErrorKind, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -84,13 +84,14 @@ impl CapSets {
     /// From the document; names nobody knows become warnings, as in runc, and are left out.
     pub(crate) fn parse(caps: Option<&Capabilities>, warnings: &mut Vec<String>) -> Self {
         let Some(caps) = caps else { return Self::default() };
-        let mut unknown: Vec<&str> = Vec::new();
-        let mut set = |names: &'_ [String]| -> u64 {
+        let mut unknown: Vec<String> = Vec::new();
+        let mut set = |names: &[String]| -> u64 {
             let mut bits = 0;
             for given in names {
                 match NAMES.iter().position(|n| given.strip_prefix("CAP_") == Some(n)) {
                     Some(number) => bits |= 1 << number,
-                    None => warnings_push(&mut unknown, given),
+                    None if unknown.contains(given) => {}
+                    None => unknown.push(given.clone()),
                 }
             }
             bits
@@ -122,12 +123,6 @@ impl CapSets {
     /// Whatever is in any set.
     pub(crate) fn union(self) -> u64 {
         self.bounding | self.effective | self.permitted | self.inheritable | self.ambient
-    }
-}
-
-fn warnings_push<'a>(unknown: &mut Vec<&'a str>, name: &'a str) {
-    if !unknown.contains(&name) {
-        unknown.push(name);
     }
 }
 
