@@ -1,0 +1,155 @@
+//! Bad input: a message that names the thing, the cause and the next step; the documented exit code; nothing left.
+
+use crate::runner::World;
+use anyhow::{Result, ensure};
+
+super::cases!("errors":
+    unknown_words, missing_programs, interpreters_and_architectures, nothing_is_left_behind, api_errors, unbuilt_parts_are_refused_by_name, no_daemon,
+);
+
+fn unknown_words(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    d.cli(&["run", "--nope", "busybox"])?.fails(125, &["unknown flag: --nope", "dhow run --help"])?;
+    d.cli(&["frobnicate"])?.fails(1, &["'frobnicate' is not a dhow command"])?;
+    d.cli(&["build", "."])?.fails(1, &["'build' is a command of Docker that dhow does not have yet"])?;
+    d.cli(&["run", "--gpus", "all", "busybox"])?.fails(125, &["--gpus"])?;
+    d.cli(&["run", "-m", "1x", "busybox"])?.fails(125, &["--memory", "1x"])?;
+    d.cli(&["run", "-m", "1k", "busybox"])?.fails(125, &["6MB"])?;
+    d.cli(&["run", "BadName", "true"])?.fails(125, &["repository name", "lowercase"])?;
+    d.cli(&["run"])?.fails(1, &["IMAGE"])?;
+    Ok(())
+}
+
+fn missing_programs(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    d.cli(&["run", "--rm", "busybox", "nope"])?.fails(127, &["nope", "executable file not found in $PATH"])?;
+    d.cli(&["run", "--rm", "busybox", "/nope"])?.fails(127, &["/nope", "no such file or directory"])?;
+    d.cli(&["run", "--rm", "busybox", "/etc/passwd"])?.fails(126, &["/etc/passwd", "permission denied"])?;
+    d.cli(&["run", "--rm", "busybox", "/etc"])?.fails(126, &["/etc"])?;
+    Ok(())
+}
+
+fn interpreters_and_architectures(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let root = d.dir.path().join("odd");
+    std::fs::create_dir_all(root.join("bin"))?;
+    std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+    let put = |name: &str, bytes: &[u8]| -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = root.join("bin").join(name);
+        std::fs::write(&file, bytes)?;
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755))?;
+        Ok(())
+    };
+    put("script", b"#!/usr/bin/nopy\nprint()\n")?;
+    let mut foreign = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0];
+    foreign.resize(16, 0);
+    foreign.extend_from_slice(&[2, 0, 0xf3, 0, 1, 0, 0, 0]); // RISC-V
+    foreign.resize(4096, 0);
+    put("foreign", &foreign)?;
+    put("empty-text", b"no magic here\n")?;
+    let path = root.display().to_string();
+    let run = |program: &str| d.cli(&["run", "--rm", "--rootfs", &path, program]);
+    run("/bin/script")?.fails(127, &["/usr/bin/nopy"])?;
+    run("/bin/foreign")?.fails(126, &["exec format error"])?;
+    run("/bin/empty-text")?.fails(126, &["exec format error"])?;
+    Ok(())
+}
+
+fn nothing_is_left_behind(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    d.ok(&["run", "--rm", "busybox", "true"])?;
+    let groups = || -> Vec<String> {
+        let mut found = Vec::new();
+        let mut stack = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+        while let Some(dir) = stack.pop() {
+            for entry in std::fs::read_dir(&dir)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            {
+                if entry.file_name().len() == 64 {
+                    found.push(entry.path().display().to_string());
+                }
+                stack.push(entry.path());
+            }
+        }
+        found
+    };
+    for words in [
+        &["run", "--rm", "-p", "8085:80", "-m", "64m", "busybox", "nope"][..],
+        &["run", "--rm", "-p", "8085:80", "-w", "/etc/passwd", "busybox", "true"],
+        &["run", "--rm", "-p", "8085:80", "-v", "/dev/null:/etc/passwd/x", "busybox", "true"],
+        &["run", "--rm", "-p", "8085:80", "-u", "nobody-here", "busybox", "true"],
+    ] {
+        let before = groups().len();
+        let r = d.cli(words)?;
+        ensure!(r.code != 0, "{words:?}: {r:?}");
+        ensure!(d.ok(&["ps", "-aq"])?.is_empty(), "{words:?} left its container");
+        crate::daemon::until("its directory and group to go", || {
+            let dirs = std::fs::read_dir(d.root().join("containers"))?.count();
+            Ok((dirs == 0 && groups().len() <= before).then_some(()))
+        })?;
+    }
+    // without --rm the container stays, can be looked at, and the port is free again
+    let r = d.cli(&["run", "--name", "kept", "-p", "8085:80", "busybox", "nope"])?;
+    ensure!(r.code == 127);
+    ensure!(d.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "kept"])? == "created 127");
+    d.ok(&["run", "--rm", "-p", "8085:80", "busybox", "true"])?;
+    Ok(())
+}
+
+fn api_errors(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let check = |method: &str, path: &str, body: &str, status: u16, words: &str| -> Result<()> {
+        let (got, _, text) = d.http(method, path, body)?;
+        ensure!(got == status && text.contains(words), "{method} {path}: {got} {text}");
+        ensure!(serde_json::from_str::<serde_json::Value>(&text)?["message"].is_string(), "{text}");
+        Ok(())
+    };
+    check("GET", "/nope", "", 404, "page not found")?;
+    check("GET", "/v1.23/containers/json", "", 400, "too old")?;
+    check("GET", "/v1.99/containers/json", "", 400, "too new")?;
+    check("POST", "/containers/create", "{", 400, "")?;
+    check("POST", "/containers/create", "{}", 400, "")?;
+    check("POST", "/containers/create", r#"{"Image":"nope"}"#, 404, "No such image: nope:latest")?;
+    check("GET", "/containers/nope/json", "", 404, "No such container: nope")?;
+    check("DELETE", "/images/nope", "", 404, "No such image: nope:latest")?;
+    check("POST", "/build", "", 501, "build")?;
+    check("GET", "/events", "", 501, "events")?;
+    check(
+        "POST",
+        "/containers/create",
+        r#"{"Image":"busybox","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
+        501,
+        "RestartPolicy",
+    )?;
+    Ok(())
+}
+
+fn unbuilt_parts_are_refused_by_name(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    for (flags, word) in [
+        (&["--restart", "always"][..], "--restart"),
+        (&["--runtime", "kata"], "kata"),
+        (&["--storage-opt", "size=1g"], "size"),
+        (&["--userns", "keep-id"], "keep-id"),
+        (&["--volume-driver", "nfs", "-v", "x:/y"], "nfs"),
+    ] {
+        let r = d.cli(&[&["run", "--rm"], flags, &["busybox", "true"]].concat())?;
+        ensure!(r.code == 125 && r.err.contains(word), "{flags:?}: {r:?}");
+    }
+    Ok(())
+}
+
+fn no_daemon(w: &World) -> Result<()> {
+    let mut c = std::process::Command::new(&w.setup.dhow);
+    let out = c.args(["-H", "unix:///nonexistent/dhow.sock", "ps"]).output()?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(
+        out.status.code() == Some(1) && said.contains("/nonexistent/dhow.sock") && said.contains("dhow daemon"),
+        "{said}"
+    );
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! All cases, by subject.
+
+mod clients;
+mod errors;
+mod exec;
+mod images;
+mod lifecycle;
+mod limits;
+mod logs;
+mod network;
+mod recovery;
+mod run;
+mod security;
+mod terminal;
+
+use crate::runner::Case;
+
+/// Lists the cases of a module.
+macro_rules! cases {
+    ($module:literal: $($name:ident),* $(,)?) => {
+        pub fn cases() -> Vec<crate::runner::Case> {
+            vec![$(crate::runner::Case { name: concat!($module, "::", stringify!($name)), run: $name }),*]
+        }
+    };
+}
+pub(crate) use cases;
+
+/// Every case there is.
+pub fn all() -> Vec<Case> {
+    [
+        run::cases(),
+        exec::cases(),
+        lifecycle::cases(),
+        logs::cases(),
+        images::cases(),
+        limits::cases(),
+        security::cases(),
+        terminal::cases(),
+        network::cases(),
+        recovery::cases(),
+        errors::cases(),
+        clients::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
