@@ -158,6 +158,7 @@ impl Group {
         }
         if hierarchy.is_v2() {
             subtree::enable(hierarchy, &root, path, &dir, needed, WELCOME_V2)?;
+            subtree::check_usable(&dir, path)?;
         } else if hierarchy.has("cpuset") {
             inherit_cpuset(&root, path).with_context(|| format!("prepare the cpuset of {}", shown.display()))?;
         }
@@ -539,7 +540,7 @@ mod tests {
             minor,
             access: None,
         };
-        let mut set = |rules: &[DeviceRule]| {
+        let set = |rules: &[DeviceRule]| {
             let result = guard_devices(&dir, &DeviceSet::effective(rules).unwrap());
             let programs = result.and_then(|()| dhow_sys::bpf::device_programs(dir.as_fd()));
             programs.map(|p| (p.len(), can_open(&dir, "/dev/kmsg"), can_open(&dir, "/dev/null")))

@@ -294,7 +294,7 @@ mod tests {
     fn block_io_has_one_shape() {
         let want = IoStats { major: 8, minor: 1, read_bytes: 10, write_bytes: 20, reads: 3, writes: 4 };
         let v2 = "8:1 rbytes=10 wbytes=20 rios=3 wios=4 dbytes=0 dios=0\nnonsense\n";
-        assert_eq!(parse_v2_io(v2), [want.clone()]);
+        assert_eq!(parse_v2_io(v2), std::slice::from_ref(&want));
         let bytes = "8:1 Read 10\n8:1 Write 20\n8:1 Sync 30\n8:1 Total 30\nTotal 30\n";
         let operations = "8:1 Read 3\n8:1 Write 4\n8:1 Total 7\nTotal 7\n";
         assert_eq!(parse_v1_io(bytes, operations), [want]);
