@@ -1,0 +1,265 @@
+//! What is said about containers, in the shape of each version.
+
+use super::{config, host, mounts, network, or_null, time};
+use dhow_api as api;
+use dhow_api::ApiVersion;
+use dhow_engine::view::{ContainerView, ExecView, StateView, Status, WaitResult};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// What keeps file systems, by the name that tools know.
+pub(super) const DRIVER: &str = "overlay2";
+
+/// The answer to `GET /containers/{id}/json`.
+pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
+    let ContainerView {
+        id,
+        name,
+        created,
+        path,
+        args,
+        state: container_state,
+        image,
+        config: container_config,
+        host: host_config,
+        platform,
+        driver,
+        resolv_conf_path,
+        hostname_path,
+        hosts_path,
+        log_path,
+        graph,
+        mounts: mount_points,
+        network: container_network,
+        exec_ids,
+        size_rw,
+        size_root_fs,
+        cgroup: _, // Docker has no word for it
+    } = view;
+    let document = api::ContainerInspect {
+        created: time(Some(created)),
+        path,
+        args,
+        state: state(container_state),
+        image: image.map_or_else(String::new, |id| id.to_string()),
+        resolv_conf_path,
+        hostname_path,
+        hosts_path,
+        log_path,
+        name: format!("/{name}"),
+        restart_count: 0,
+        graph_driver: Some(api::GraphDriver { data: or_null(graph), name: driver.clone() }),
+        driver,
+        platform,
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        exec_ids: or_null(exec_ids),
+        host_config: host::to_api(host_config),
+        size_rw,
+        size_root_fs,
+        mounts: mount_points.into_iter().map(mounts::point).collect(),
+        config: config::to_api(container_config),
+        network_settings: network::settings(id.as_str(), container_network),
+        image_manifest_descriptor: None,
+        id: id.as_str().to_owned(),
+    };
+    let mut document = json!(document);
+    if version < ApiVersion::new(1, 52) {
+        add_legacy_network_fields(&mut document["NetworkSettings"]);
+    }
+    document
+}
+
+/// Until 1.51 the end point in the default bridge stood beside `Networks` once more.
+fn add_legacy_network_fields(settings: &mut Value) {
+    let bridge = settings["Networks"]["bridge"].take();
+    let copied = |name: &str, empty: Value| match bridge.get(name) {
+        Some(value) => value.clone(),
+        None => empty,
+    };
+    let legacy = [
+        ("Bridge", json!("")),
+        ("HairpinMode", json!(false)),
+        ("LinkLocalIPv6Address", json!("")),
+        ("LinkLocalIPv6PrefixLen", json!(0)),
+        ("SecondaryIPAddresses", Value::Null),
+        ("SecondaryIPv6Addresses", Value::Null),
+        ("EndpointID", copied("EndpointID", json!(""))),
+        ("Gateway", copied("Gateway", json!(""))),
+        ("GlobalIPv6Address", copied("GlobalIPv6Address", json!(""))),
+        ("GlobalIPv6PrefixLen", copied("GlobalIPv6PrefixLen", json!(0))),
+        ("IPAddress", copied("IPAddress", json!(""))),
+        ("IPPrefixLen", copied("IPPrefixLen", json!(0))),
+        ("IPv6Gateway", copied("IPv6Gateway", json!(""))),
+        ("MacAddress", copied("MacAddress", json!(""))),
+    ];
+    match (bridge, settings["Networks"].as_object_mut()) {
+        (Value::Null, Some(networks)) => drop(networks.remove("bridge")),
+        (bridge, Some(networks)) => drop(networks.insert("bridge".to_owned(), bridge)),
+        (_, None) => {}
+    }
+    for (name, value) in legacy {
+        settings[name] = value;
+    }
+}
+
+fn state(state: StateView) -> api::ContainerState {
+    let StateView { status, oom_killed, pid, exit_code, error, started_at, finished_at } = state;
+    api::ContainerState {
+        status: status.as_str().to_owned(),
+        running: status == Status::Running,
+        paused: false,
+        restarting: false,
+        oom_killed,
+        dead: status == Status::Dead,
+        pid: pid.into(),
+        exit_code: exit_code.into(),
+        error,
+        started_at: time(started_at),
+        finished_at: time(finished_at),
+        health: None,
+    }
+}
+
+/// One line of `GET /containers/json`.
+pub(crate) fn summary(view: ContainerView, now: Timestamp) -> api::ContainerSummary {
+    let running = view.state.status == Status::Running;
+    let image = match view.host.rootfs {
+        Some(rootfs) if view.config.image.is_empty() => rootfs,
+        _ => view.config.image,
+    };
+    api::ContainerSummary {
+        id: view.id.as_str().to_owned(),
+        names: vec![format!("/{}", view.name)],
+        image,
+        image_id: view.image.map_or_else(String::new, |id| id.to_string()),
+        image_manifest_descriptor: None,
+        command: command_line(&view.path, &view.args),
+        created: view.created.as_second(),
+        ports: if running { ports(&view.network.ports) } else { Vec::new() },
+        size_rw: view.size_rw.unwrap_or(0),
+        size_root_fs: view.size_root_fs.unwrap_or(0),
+        labels: view.config.labels,
+        state: view.state.status.as_str().to_owned(),
+        status: view.state.summary(now),
+        host_config: api::ContainerSummaryHostConfig {
+            network_mode: view.host.network_mode,
+            annotations: or_null(view.host.annotations),
+        },
+        health: None,
+        network_settings: api::ContainerSummaryNetworks {
+            networks: network::settings_by_network(view.network.endpoints),
+        },
+        mounts: view.mounts.into_iter().map(mounts::point).collect(),
+    }
+}
+
+/// The command as lists show it: words with a space are quoted.
+fn command_line(path: &str, args: &[String]) -> String {
+    args.iter().fold(path.to_owned(), |line, arg| match arg.contains(' ') {
+        true => format!("{line} '{arg}'"),
+        false => format!("{line} {arg}"),
+    })
+}
+
+fn ports(
+    ports: &std::collections::BTreeMap<String, Option<Vec<dhow_engine::config::PortBinding>>>,
+) -> Vec<api::PortSummary> {
+    ports
+        .iter()
+        .flat_map(|(port, bindings)| {
+            let (private_port, protocol) = network::split_port(port);
+            let exposed = api::PortSummary { private_port, r#type: protocol.to_owned(), ..api::PortSummary::default() };
+            match bindings.as_deref() {
+                None | Some([]) => vec![exposed],
+                Some(bindings) => bindings
+                    .iter()
+                    .map(|binding| api::PortSummary {
+                        ip: binding.host_ip.clone(),
+                        public_port: binding.host_port.parse().unwrap_or(0),
+                        ..exposed.clone()
+                    })
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// The answer to `POST /containers/{id}/wait`.
+pub(crate) fn waited(result: WaitResult) -> api::WaitResponse {
+    let WaitResult { code, error } = result;
+    api::WaitResponse { status_code: code, error: error.map(|message| api::WaitError { message }) }
+}
+
+/// The answer to `GET /exec/{id}/json`.
+pub(crate) fn exec(view: ExecView) -> api::ExecInspect {
+    let ExecView { id, container, running, exit_code, pid, request, open_stdin } = view;
+    let mut words = request.cmd.into_iter();
+    api::ExecInspect {
+        id,
+        running,
+        exit_code: exit_code.map(i64::from),
+        process_config: api::ProcessConfig {
+            tty: request.tty,
+            entrypoint: words.next().unwrap_or_default(),
+            arguments: words.collect(),
+            privileged: Some(request.privileged),
+            user: request.user,
+        },
+        open_stdin,
+        open_stderr: request.attach_stderr,
+        open_stdout: request.attach_stdout,
+        can_remove: !running && exit_code.is_some(),
+        container_id: container.as_str().to_owned(),
+        detach_keys: String::new(),
+        pid: pid.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhow_engine::config::PortBinding;
+
+    #[test]
+    fn commands_in_lists_quote_words_with_spaces() {
+        assert_eq!(command_line("true", &[]), "true");
+        assert_eq!(command_line("sh", &["-c".to_owned(), "echo hi".to_owned()]), "sh -c 'echo hi'");
+    }
+
+    #[test]
+    fn ports_in_lists() {
+        let at = |ip: &str, port: &str| PortBinding { host_ip: ip.to_owned(), host_port: port.to_owned() };
+        let given = [
+            ("53/udp".to_owned(), None),
+            ("80/tcp".to_owned(), Some(vec![at("0.0.0.0", "8080"), at("127.0.0.1", "81")])),
+        ];
+        assert_eq!(
+            json!(ports(&given.into())),
+            json!([
+                {"PrivatePort": 53, "Type": "udp"},
+                {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                {"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": 81, "Type": "tcp"},
+            ])
+        );
+    }
+
+    #[test]
+    fn the_bridge_is_repeated_for_old_versions() {
+        let mut settings = json!({"Networks": {"bridge": {"IPAddress": "172.17.0.2", "IPPrefixLen": 16}}});
+        add_legacy_network_fields(&mut settings);
+        assert_eq!(settings["IPAddress"], "172.17.0.2");
+        assert_eq!(settings["Networks"]["bridge"]["IPPrefixLen"], 16);
+        let mut settings = json!({"Networks": {"none": {}}});
+        add_legacy_network_fields(&mut settings);
+        assert_eq!((&settings["IPAddress"], &settings["Networks"]), (&json!(""), &json!({"none": {}})));
+    }
+
+    #[test]
+    fn a_wait_without_error_has_no_error_field() {
+        assert_eq!(json!(waited(WaitResult { code: 3, error: None })), json!({"StatusCode": 3}));
+        let failed = WaitResult { code: 125, error: Some("gone".to_owned()) };
+        assert_eq!(json!(waited(failed)), json!({"StatusCode": 125, "Error": {"Message": "gone"}}));
+    }
+}

@@ -1,0 +1,325 @@
+//! What is said about images, and which of them a list shows.
+
+use super::{or_null, time};
+use dhow_api as api;
+use dhow_api::{ApiVersion, Filters};
+use dhow_engine::view::{ImageRemoved, ImageView, LoadEvent};
+use dhow_types::{Context, Error, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// One image of `GET /images/json`.
+pub(crate) fn summary(view: ImageView, version: ApiVersion) -> api::ImageSummary {
+    let unnamed = version < ApiVersion::new(1, 43);
+    let names = |names: Vec<String>, none: &str| match names.is_empty() && unnamed {
+        true => vec![none.to_owned()],
+        false => names,
+    };
+    let size = size(view.size);
+    api::ImageSummary {
+        // Not counted in lists.
+        containers: -1,
+        created: view.created.map_or(0, Timestamp::as_second),
+        id: view.id.to_string(),
+        labels: or_null(view.labels),
+        parent_id: view.parent.map_or_else(String::new, |id| id.to_string()),
+        descriptor: None,
+        repo_digests: names(view.digests, "<none>@<none>"),
+        repo_tags: names(view.tags, "<none>:<none>"),
+        shared_size: -1,
+        size,
+        virtual_size: if version < ApiVersion::new(1, 44) { size } else { 0 },
+    }
+}
+
+/// The parts of an image's own document that inspect shows. Names differ in their first letter only
+/// between this document and the API's, but only there, so the inner `config` is read as it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Document {
+    architecture: String,
+    variant: Option<String>,
+    os: String,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    config: Option<api::ImageConfig>,
+    history: Option<Vec<History>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct History {
+    comment: Option<String>,
+}
+
+/// The answer to `GET /images/{name}/json`.
+pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Value> {
+    let document: Document = match &view.document {
+        Some(bytes) => serde_json::from_slice(bytes)
+            .map_err(|e| Error::new(dhow_types::ErrorKind::DataLoss, e.to_string()))
+            .with_context(|| format!("read the configuration of image {}", view.id))?,
+        None => Document::default(),
+    };
+    let size = size(view.size);
+    let last_comment = document.history.unwrap_or_default().pop().and_then(|step| step.comment);
+    let answer = api::ImageInspect {
+        id: view.id.to_string(),
+        repo_tags: view.tags,
+        repo_digests: view.digests,
+        comment: document.comment.or(last_comment).unwrap_or_default(),
+        created: view.created.map_or_else(String::new, |at| time(Some(at))),
+        author: document.author.unwrap_or_default(),
+        config: Some(document.config.unwrap_or_default()),
+        architecture: document.architecture,
+        variant: document.variant.unwrap_or_default(),
+        os: document.os,
+        os_version: document.os_version.unwrap_or_default(),
+        size,
+        virtual_size: if version < ApiVersion::new(1, 44) { size } else { 0 },
+        graph_driver: api::GraphDriver { data: or_null(view.graph), name: super::container::DRIVER.to_owned() },
+        root_fs: api::RootFs {
+            r#type: "layers".to_owned(),
+            layers: view.layers.iter().map(ToString::to_string).collect(),
+        },
+        metadata: api::ImageMetadata { last_tag_time: time(view.last_tagged) },
+        descriptor: None,
+    };
+    let mut answer = json!(answer);
+    if version < ApiVersion::new(1, 50) {
+        add_legacy_config_fields(&mut answer["Config"]);
+    }
+    if version < ApiVersion::new(1, 52) {
+        answer["Parent"] = json!(view.parent.map_or_else(String::new, |id| id.to_string()));
+        answer["DockerVersion"] = json!("");
+    }
+    Ok(answer)
+}
+
+/// Until 1.49 an image's `Config` had all fields of a container's, most without meaning.
+fn add_legacy_config_fields(config: &mut Value) {
+    let empty = [
+        ("Hostname", json!("")),
+        ("Domainname", json!("")),
+        ("User", json!("")),
+        ("AttachStdin", json!(false)),
+        ("AttachStdout", json!(false)),
+        ("AttachStderr", json!(false)),
+        ("Tty", json!(false)),
+        ("OpenStdin", json!(false)),
+        ("StdinOnce", json!(false)),
+        ("Env", Value::Null),
+        ("Cmd", Value::Null),
+        ("Image", json!("")),
+        ("Volumes", Value::Null),
+        ("WorkingDir", json!("")),
+        ("Entrypoint", Value::Null),
+        ("OnBuild", Value::Null),
+        ("Labels", Value::Null),
+    ];
+    for (name, value) in empty {
+        if config.get(name).is_none() {
+            config[name] = value;
+        }
+    }
+}
+
+fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// One thing that a removal did.
+pub(crate) fn removed(done: ImageRemoved) -> api::ImageDeleteItem {
+    match done {
+        ImageRemoved::Untagged(untagged) => api::ImageDeleteItem { untagged, ..Default::default() },
+        ImageRemoved::Deleted(digest) => api::ImageDeleteItem { deleted: digest.to_string(), ..Default::default() },
+    }
+}
+
+/// One line of progress of a load; `None` for what `quiet` leaves out.
+pub(crate) fn load_line(event: LoadEvent, quiet: bool) -> Option<api::JsonMessage> {
+    Some(match event {
+        LoadEvent::Progress { .. } if quiet => return None,
+        LoadEvent::Progress { id, current, total } => api::JsonMessage {
+            status: "Loading layer".to_owned(),
+            id,
+            progress_detail: Some(api::ProgressDetail {
+                current: size(current),
+                total: size(total),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        LoadEvent::Loaded { reference: Some(name), .. } => api::JsonMessage::stream(format!("Loaded image: {name}\n")),
+        LoadEvent::Loaded { reference: None, id } => api::JsonMessage::stream(format!("Loaded image ID: {id}\n")),
+        LoadEvent::Failed(error) => api::JsonMessage::error(error.text()),
+    })
+}
+
+/// The images of `all` that `filters` let through, in the same order.
+pub(crate) fn select(all: Vec<ImageView>, filters: &Filters) -> Result<Vec<ImageView>> {
+    const KNOWN: [&str; 6] = ["dangling", "label", "before", "since", "reference", "until"];
+    if let Some(unknown) = filters.unknown(&KNOWN) {
+        return Err(Error::invalid(format!("invalid filter '{unknown}': use one of {}", KNOWN.join(", "))));
+    }
+    let dangling = match filters.values("dangling").next() {
+        None => None,
+        Some("true" | "1") => Some(true),
+        Some("false" | "0") => Some(false),
+        Some(other) => return Err(Error::invalid(format!("invalid filter 'dangling={other}': want true or false"))),
+    };
+    let moment = |filter: &str| match filters.values(filter).next() {
+        None => Ok(None),
+        Some(name) => match all.iter().find(|image| answers_to(image, name)) {
+            Some(image) => Ok(Some(image.created)),
+            None => Err(Error::not_found(format!("No such image: {name}"))),
+        },
+    };
+    let (before, since) = (moment("before")?, moment("since")?);
+    let until = match filters.values("until").next() {
+        None => None,
+        Some(text) => Some(crate::request::timestamp(text).context("invalid filter 'until'")?),
+    };
+    let keep = |image: &ImageView| {
+        dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
+            && filters.values("label").all(|label| has_label(image, label))
+            && before.is_none_or(|moment| image.created < moment)
+            && since.is_none_or(|moment| image.created > moment)
+            && until.is_none_or(|moment| image.created.is_some_and(|at| at < moment))
+            && (!filters.has("reference") || filters.values("reference").any(|pattern| matches(image, pattern)))
+    };
+    let kept: Vec<bool> = all.iter().map(keep).collect();
+    Ok(all.into_iter().zip(kept).filter_map(|(image, keep)| keep.then_some(image)).collect())
+}
+
+fn answers_to(image: &ImageView, name: &str) -> bool {
+    let id = image.id.hex();
+    image.tags.iter().any(|tag| tag == name || tag.strip_suffix(":latest") == Some(name))
+        || name.strip_prefix("sha256:").unwrap_or(name).len() >= 4
+            && id.starts_with(name.strip_prefix("sha256:").unwrap_or(name))
+}
+
+fn has_label(image: &ImageView, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => image.labels.get(key).is_some_and(|have| have == value),
+        None => image.labels.contains_key(wanted),
+    }
+}
+
+/// Whether a name of the image fits: the whole name, or the name without its tag.
+fn matches(image: &ImageView, pattern: &str) -> bool {
+    image.tags.iter().any(|name| {
+        let repository = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
+        glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), repository.as_bytes())
+    })
+}
+
+/// `*` and `?` as in Go's `path.Match`: neither crosses a slash. Linear in memory, and at most quadratic in time.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut retry) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, t));
+                p += 1;
+            }
+            Some(b'?') if text[t] != b'/' => (p, t) = (p + 1, t + 1),
+            Some(&byte) if byte == text[t] && byte != b'?' => (p, t) = (p + 1, t + 1),
+            _ => match retry {
+                Some((after_star, from)) if text[from] != b'/' => {
+                    retry = Some((after_star, from + 1));
+                    (p, t) = (after_star, from + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhow_types::Digest;
+
+    fn image(name: &str, created: i64) -> ImageView {
+        ImageView {
+            id: Digest::of(name.as_bytes()),
+            tags: if name.is_empty() { vec![] } else { vec![name.to_owned()] },
+            digests: vec![],
+            parent: None,
+            created: Timestamp::from_second(created).ok(),
+            size: 7,
+            containers: 0,
+            labels: [("team".to_owned(), "sea".to_owned())].into(),
+            document: None,
+            layers: vec![],
+            graph: Default::default(),
+            last_tagged: None,
+        }
+    }
+
+    #[test]
+    fn globs_do_not_cross_slashes() {
+        for (pattern, text, fits) in [
+            ("busybox", "busybox", true),
+            ("busy*", "busybox", true),
+            ("*", "busybox", true),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("a/?", "a/b", true),
+            ("a?b", "a/b", false),
+            ("*box*:1.?", "busybox:1.3", true),
+            ("*box", "busybox:latest", false),
+            ("", "x", false),
+            ("**", "x", true),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn filters_choose_images() {
+        let all = || vec![image("new:1", 30), image("busybox:latest", 20), image("", 10)];
+        let id = Digest::of(b"busybox:latest").short();
+        for (filters, names) in [
+            ("", vec!["new:1", "busybox:latest", ""]),
+            (r#"{"dangling":["true"]}"#, vec![""]),
+            (r#"{"dangling":["false"]}"#, vec!["new:1", "busybox:latest"]),
+            (r#"{"reference":["busy*"]}"#, vec!["busybox:latest"]),
+            (r#"{"reference":["x","new"]}"#, vec!["new:1"]),
+            (r#"{"label":["team=sea"]}"#, vec!["new:1", "busybox:latest", ""]),
+            (r#"{"label":["team=sea","other"]}"#, vec![]),
+            (r#"{"before":["busybox"]}"#, vec![""]),
+            (&format!(r#"{{"since":["{id}"]}}"#), vec!["new:1"]),
+            (r#"{"until":["25"]}"#, vec!["busybox:latest", ""]),
+        ] {
+            let got = select(all(), &Filters::parse(filters).unwrap()).unwrap();
+            let got: Vec<_> = got.iter().map(|image| image.tags.first().map_or("", |tag| tag)).collect();
+            assert_eq!(got, names, "{filters}");
+        }
+        for bad in [r#"{"nmae":["x"]}"#, r#"{"dangling":["maybe"]}"#, r#"{"before":["gone"]}"#, r#"{"until":["?"]}"#] {
+            assert!(select(all(), &Filters::parse(bad).unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shapes_follow_the_version() {
+        let old = json!(summary(image("", 1), ApiVersion::new(1, 42)));
+        assert_eq!((&old["RepoTags"][0], &old["VirtualSize"]), (&json!("<none>:<none>"), &json!(7)));
+        let new = json!(summary(image("", 1), ApiVersion::NEWEST));
+        assert_eq!((&new["RepoTags"], new.get("VirtualSize")), (&json!([]), None));
+        let document = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"history":[{"comment":"c"}]}"#;
+        let view = || ImageView { document: Some(document[..].into()), ..image("a:1", 1) };
+        let new = inspect(view(), ApiVersion::NEWEST).unwrap();
+        assert_eq!((&new["Config"], &new["Comment"]), (&json!({"Cmd": ["sh"]}), &json!("c")));
+        let old = inspect(view(), ApiVersion::new(1, 44)).unwrap();
+        assert_eq!(
+            (&old["Config"]["Tty"], &old["Config"]["Cmd"], &old["Parent"]),
+            (&json!(false), &json!(["sh"]), &json!(""))
+        );
+        assert!(inspect(ImageView { document: Some(b"{"[..].into()), ..image("a", 1) }, ApiVersion::NEWEST).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! What the daemon says about itself.
+
+use super::{or_null, time};
+use dhow_api as api;
+use dhow_api::ApiVersion;
+use dhow_engine::view::{InfoView, VersionView};
+use std::collections::BTreeMap;
+
+/// The answer to `GET /version`.
+pub(crate) fn version(view: VersionView) -> api::Version {
+    let VersionView { version, os, arch, kernel_version } = view;
+    let detail = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let details = BTreeMap::from([
+        detail("ApiVersion", &ApiVersion::NEWEST.to_string()),
+        detail("Arch", &arch),
+        detail("Experimental", "false"),
+        detail("KernelVersion", &kernel_version),
+        detail("MinAPIVersion", &ApiVersion::OLDEST.to_string()),
+        detail("Os", &os),
+    ]);
+    api::Version {
+        platform: api::Platform { name: "dhow".to_owned() },
+        components: vec![api::Component { name: "Engine".to_owned(), version: version.clone(), details }],
+        version,
+        api_version: ApiVersion::NEWEST.to_string(),
+        min_api_version: ApiVersion::OLDEST.to_string(),
+        os,
+        arch,
+        kernel_version,
+        ..api::Version::default()
+    }
+}
+
+/// The answer to `GET /info`.
+pub(crate) fn info(view: InfoView) -> api::Info {
+    let InfoView {
+        id,
+        containers,
+        running,
+        stopped,
+        images,
+        driver,
+        driver_status,
+        root,
+        name,
+        kernel_version,
+        operating_system,
+        os_version,
+        architecture,
+        ncpu,
+        mem_total,
+        cgroup_driver,
+        cgroup_version,
+        controllers,
+        mut security_options,
+        logging_driver,
+        log_drivers,
+        network_drivers,
+        volume_drivers,
+        ipv4_forwarding,
+        nfd,
+        server_version,
+        warnings,
+        system_time,
+        hardened,
+    } = view;
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let has = |names: &[&str]| controllers.iter().any(|have| names.contains(&have.as_str()));
+    if hardened {
+        security_options.push("name=hardened".to_owned());
+    }
+    let hub = api::IndexInfo { name: "docker.io".to_owned(), mirrors: vec![], secure: true, official: true };
+    let built_in = || api::Runtime { path: "dhow".to_owned(), ..api::Runtime::default() };
+    api::Info {
+        id,
+        containers: count(containers),
+        containers_running: count(running),
+        containers_paused: 0,
+        containers_stopped: count(stopped),
+        images: count(images),
+        driver,
+        driver_status: driver_status.into_iter().map(|(name, value)| [name, value]).collect(),
+        plugins: api::PluginsInfo {
+            volume: volume_drivers,
+            network: network_drivers,
+            authorization: None,
+            log: log_drivers,
+        },
+        memory_limit: has(&["memory"]),
+        swap_limit: has(&["memory"]),
+        cpu_cfs_period: has(&["cpu"]),
+        cpu_cfs_quota: has(&["cpu"]),
+        cpu_shares: has(&["cpu"]),
+        cpu_set: has(&["cpuset"]),
+        pids_limit: has(&["pids"]),
+        // Only the memory controller of v1 has the switch.
+        oom_kill_disable: has(&["memory"]) && cgroup_version == "1",
+        ipv4_forwarding,
+        n_fd: count(nfd),
+        system_time: system_time.map_or_else(String::new, |at| time(Some(at))),
+        logging_driver,
+        cgroup_driver,
+        cgroup_version,
+        kernel_version,
+        operating_system,
+        os_version,
+        os_type: "linux".to_owned(),
+        architecture,
+        index_server_address: "https://index.docker.io/v1/".to_owned(),
+        registry_config: Some(api::RegistryConfig {
+            insecure_registry_cidrs: vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()],
+            index_configs: BTreeMap::from([(hub.name.clone(), hub)]),
+            mirrors: vec![],
+        }),
+        ncpu: count(ncpu),
+        mem_total: i64::try_from(mem_total).unwrap_or(i64::MAX),
+        docker_root_dir: root,
+        name,
+        server_version,
+        runtimes: BTreeMap::from([("dhow".to_owned(), built_in()), ("runc".to_owned(), built_in())]),
+        default_runtime: "dhow".to_owned(),
+        swarm: api::SwarmInfo { local_node_state: "inactive".to_owned(), ..api::SwarmInfo::default() },
+        // Containers never depend on the daemon's life.
+        live_restore_enabled: true,
+        security_options,
+        firewall_backend: Some(api::FirewallInfo { driver: "nftables".to_owned(), info: vec![] }),
+        warnings: or_null(warnings),
+        ..api::Info::default()
+    }
+}

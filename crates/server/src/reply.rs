@@ -1,0 +1,188 @@
+//! What is answered: a response with a body, or the connection itself given away. And errors, whose kinds
+//! become HTTP status codes here and nowhere else.
+
+use bytes::Bytes;
+use dhow_api::ErrorResponse;
+use dhow_types::{Error, ErrorKind};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Frame, SizeHint};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+/// A boxed future that may move between threads.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// An ordinary response.
+    Response(Response<Body>),
+    /// The connection changes hands.
+    Hijack(Hijack),
+}
+
+/// A connection to be given away after its head was answered.
+pub(crate) struct Hijack {
+    /// What the bytes that follow are.
+    pub(crate) content_type: &'static str,
+    /// Takes the connection and what the client sent already.
+    pub(crate) take: Box<dyn FnOnce(OwnedFd, Vec<u8>) -> BoxFuture<()> + Send>,
+}
+
+impl fmt::Debug for Hijack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hijack").field("content_type", &self.content_type).finish_non_exhaustive()
+    }
+}
+
+/// Gives the next piece of a body when it is there.
+type Source = Box<dyn FnMut(&mut std::task::Context<'_>) -> Poll<Option<Bytes>> + Send>;
+
+/// A response's body. When the client goes away, it is dropped, and with it what feeds it.
+pub(crate) enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Piece by piece.
+    Pieces(Source),
+}
+
+impl Body {
+    /// One piece, when `future` is ready.
+    pub(crate) fn later(future: impl Future<Output = Bytes> + Send + 'static) -> Self {
+        let mut future: Option<BoxFuture<Bytes>> = Some(Box::pin(future));
+        Self::pieces(move |cx| {
+            let Some(pending) = future.as_mut() else { return Poll::Ready(None) };
+            let bytes = ready!(pending.as_mut().poll(cx));
+            future = None;
+            Poll::Ready(Some(bytes))
+        })
+    }
+
+    /// Pieces until `None`.
+    pub(crate) fn pieces(
+        source: impl FnMut(&mut std::task::Context<'_>) -> Poll<Option<Bytes>> + Send + 'static,
+    ) -> Self {
+        Self::Pieces(Box::new(source))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
+            Self::Pieces(_) => f.write_str("Pieces"),
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Pieces(source) => Poll::Ready(ready!(source(cx)).map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Reply {
+    /// A status without a body.
+    pub(crate) fn status(status: StatusCode) -> Self {
+        let mut response = Response::new(Body::Whole(Bytes::new()));
+        *response.status_mut() = status;
+        Self::Response(response)
+    }
+
+    /// 200 and a document.
+    pub(crate) fn json(document: &impl Serialize) -> Self {
+        Self::json_with(StatusCode::OK, document)
+    }
+
+    /// A document, with a newline at its end as Docker writes it.
+    pub(crate) fn json_with(status: StatusCode, document: &impl Serialize) -> Self {
+        match serde_json::to_vec(document) {
+            Ok(mut bytes) => {
+                bytes.push(b'\n');
+                Self::with(status, "application/json", Body::Whole(bytes.into()))
+            }
+            Err(e) => Self::error(&Error::system(format!("write the answer: {e}"))),
+        }
+    }
+
+    /// 200 and a body of that type.
+    pub(crate) fn body(content_type: &'static str, body: Body) -> Self {
+        Self::with(StatusCode::OK, content_type, body)
+    }
+
+    fn with(status: StatusCode, content_type: &'static str, body: Body) -> Self {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self::Response(response)
+    }
+
+    /// An error.
+    pub(crate) fn error(error: &Error) -> Self {
+        match status_of(error.kind()) {
+            // Has no body by definition.
+            StatusCode::NOT_MODIFIED => Self::status(StatusCode::NOT_MODIFIED),
+            status => Self::json_with(status, &ErrorResponse { message: error.text().to_owned() }),
+        }
+    }
+
+    /// The answer to `HEAD`: the same head, without the body.
+    pub(crate) fn head_only(self) -> Self {
+        match self {
+            Self::Response(response) => {
+                let (mut parts, body) = response.into_parts();
+                if let Body::Whole(bytes) = body {
+                    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                }
+                Self::Response(Response::from_parts(parts, Body::Whole(Bytes::new())))
+            }
+            hijack => hijack,
+        }
+    }
+}
+
+/// The one place where a kind of error becomes a status.
+fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidParameter | ErrorKind::CommandNotFound | ErrorKind::CommandNotExecutable => {
+            StatusCode::BAD_REQUEST
+        }
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::NotModified => StatusCode::NOT_MODIFIED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Exhausted => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::DataLoss | ErrorKind::System => StatusCode::INTERNAL_SERVER_ERROR,
+        // Kinds that are added to the vocabulary later.
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
