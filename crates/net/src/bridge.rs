@@ -28,7 +28,8 @@ use ipnet::Ipv4Net;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 const DEFAULT_MTU: u32 = 1500;
@@ -75,6 +76,8 @@ struct Inner {
     ports: Ports,
     firewall: Firewall,
     leaving: Mutex<VecDeque<(Instant, String)>>,
+    /// The thread to wake when the first one leaves.
+    waker: Mutex<Weak<OwnedFd>>,
     names: RandomState,
 }
 
@@ -107,6 +110,7 @@ impl Bridge {
             ports: Ports::new(),
             firewall,
             leaving: Mutex::new(VecDeque::new()),
+            waker: Mutex::new(Weak::new()),
             names: RandomState::new(),
         })))
     }
@@ -220,7 +224,13 @@ impl Bridge {
         let unpublished = self.0.firewall.unpublish(endpoint.ip, &endpoint.ports);
         self.0.ports.release(&endpoint.container, &endpoint.ports);
         self.0.addresses.release(&endpoint.container, endpoint.ip);
-        self.leaving().push_back((Instant::now(), endpoint.host_ifname.clone()));
+        let mut leaving = self.leaving();
+        let first = leaving.is_empty();
+        leaving.push_back((Instant::now(), endpoint.host_ifname.clone()));
+        drop(leaving);
+        if first && let Some(waker) = self.waker().upgrade() {
+            crate::pool::wake(&waker);
+        }
         unpublished
     }
 
@@ -270,6 +280,15 @@ impl Bridge {
 
     fn leaving(&self) -> MutexGuard<'_, VecDeque<(Instant, String)>> {
         self.0.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Weak<OwnedFd>> {
+        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on writes to this eventfd when [`Bridge::next_sweep`] begins to have an answer.
+    pub(crate) fn wake_when_leaving(&self, waker: &Arc<OwnedFd>) {
+        *self.waker() = Arc::downgrade(waker);
     }
 
     /// When [`Bridge::sweep`] has something to do.

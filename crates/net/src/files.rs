@@ -10,6 +10,16 @@ pub const FALLBACK_NAMESERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 /// glibc reads no more nameservers than this from resolv.conf(5).
 const MAX_NAMESERVERS: usize = 3;
 
+/// Where systemd-resolved keeps the real nameservers.
+pub const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Whether the host's text names nothing but systemd-resolved's stub: then [`RESOLVED_CONF`] is the text to give to
+/// [`resolv_conf`] for a namespace of its own.
+pub fn names_only_the_stub(host_text: &str) -> bool {
+    let mut nameservers = host_text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")).map(str::trim);
+    nameservers.next() == Some("127.0.0.53") && nameservers.next().is_none()
+}
+
 /// `/etc/hosts`: loopback names, then `extra` (`--add-host`: name, address) in order, then the container's own
 /// address with its names.
 pub fn hosts(hostname: &str, domainname: &str, ip: Option<IpAddr>, extra: &[(String, IpAddr)]) -> String {
@@ -146,6 +156,14 @@ mod tests {
         for (host, dns, search, options, in_host, want) in rows {
             let got = resolv_conf(host, &strings(dns), &strings(search), &strings(options), *in_host);
             assert_eq!(&got, want, "{host:?} {dns:?} {search:?} {options:?} {in_host}");
+        }
+    }
+
+    #[test]
+    fn the_stub_of_systemd_resolved() {
+        assert!(names_only_the_stub("# x\nnameserver 127.0.0.53\noptions edns0\n"));
+        for other in ["", "nameserver 1.1.1.1\n", "nameserver 127.0.0.53\nnameserver 1.1.1.1\n"] {
+            assert!(!names_only_the_stub(other), "{other}");
         }
     }
 

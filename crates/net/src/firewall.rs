@@ -94,6 +94,16 @@ impl Firewall {
         self.state().rewrite(&self.policy)
     }
 
+    /// Writes the table anew if it is not there at all. Unlike [`Firewall::reassert`] it makes no noise of its own
+    /// otherwise, so it can answer the loss of notifications.
+    pub fn restore_if_gone(&self) -> Result<()> {
+        let mut state = self.state();
+        match nft::exists(&state.socket, &self.policy).context("look for the nftables table")? {
+            true => Ok(()),
+            false => state.rewrite(&self.policy),
+        }
+    }
+
     /// Removes the table.
     pub fn remove(&self) -> Result<()> {
         let mut state = self.state();

@@ -32,6 +32,8 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 const DUMP_BYTES: usize = 64 * 1024;
 /// Room for an acknowledgement; the copy of the request that may follow in it is not needed.
 const ANSWER_BYTES: usize = 2 * 1024;
+/// Room for notifications that come together; of a long one the beginning is enough.
+const NOTIFICATION_BYTES: usize = 16 * 1024;
 /// More messages than this in one answer (a dump of routes or flows) is refused.
 const MAX_MESSAGES: usize = 4_000_000;
 
@@ -291,13 +293,13 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for notifications, and gives each to `each`. `Ok(false)` says that some were lost.
-    pub fn wait(&self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
-        let mut buffer = vec![0u8; DUMP_BYTES];
-        match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()) {
+    /// Gives the notifications that came together to `each`. `Ok(false)` says that some were lost.
+    pub fn heard(&self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        let mut buffer = [0u8; NOTIFICATION_BYTES];
+        match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((length, _)) => messages(&buffer[..length]).for_each(each),
             Err(rustix::io::Errno::NOBUFS) => return Ok(false),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(e) => return Err(e.into()),
         }
         Ok(true)

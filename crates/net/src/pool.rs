@@ -25,6 +25,8 @@ pub const PRESET_SYSCTLS: [(&str, &str); 2] =
 const NICE: i32 = 10;
 /// However busy the daemon is, a refill is not put off longer than this after it was first wanted.
 const MAX_WAIT: Duration = Duration::from_millis(50);
+/// Receive buffer of the socket that hears of changes to nftables.
+const WATCH_BYTES: usize = 2 * 1024 * 1024;
 /// After a failure (no address, no memory) the thread tries again not before this.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -93,7 +95,7 @@ struct Shared {
     bridge: Bridge,
     config: PoolConfig,
     state: Mutex<State>,
-    wake: OwnedFd,
+    wake: Arc<OwnedFd>,
 }
 
 impl Shared {
@@ -106,9 +108,14 @@ impl Shared {
         }
     }
     fn wake(&self) {
-        // An eventfd's write fails only when its counter is full, and then the thread is awake anyway.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        wake(&self.wake);
     }
+}
+
+/// Wakes the thread that waits on this eventfd.
+pub(crate) fn wake(fd: &OwnedFd) {
+    // It fails only when the counter is full, and then the thread is awake anyway.
+    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
 }
 
 /// Namespaces ready to be taken. Dropping it ends the thread and the namespaces nobody took.
@@ -126,9 +133,15 @@ impl Pool {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)
             .context("make an eventfd for the network thread")?;
+        let wake = Arc::new(wake);
+        bridge.wake_when_leaving(&wake);
         let shared = Arc::new(Shared { bridge: bridge.clone(), config, state: Mutex::new(state), wake });
         let home = Home::here()?;
         let watch = Socket::netfilter_groups(NOTIFICATIONS).context("watch nftables for changes")?;
+        // Thousands of changes at once must not overflow it; the memory is used only while they wait.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(watch.fd(), WATCH_BYTES)
+            .map_err(std::io::Error::from)
+            .context("enlarge the buffer for changes of nftables")?;
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("dhow-net".into())
@@ -144,10 +157,13 @@ impl Pool {
             let mut state = self.shared.state();
             let now = Instant::now();
             state.last_take = now;
-            state.wanted_since.get_or_insert(now);
+            // While a refill is due the thread wakes by itself and sees the later time.
+            if state.wanted_since.is_none() {
+                state.wanted_since = Some(now);
+                self.shared.wake();
+            }
             state.ready.pop_front()
         };
-        self.shared.wake();
         match taken {
             Some(slot) => Ok(slot),
             None => {
@@ -187,13 +203,15 @@ fn run(shared: &Shared, home: &Home, watch: &Socket) {
     loop {
         let refill = refill_time(shared, not_before);
         let due = [refill, shared.bridge.next_sweep()].into_iter().flatten().min();
-        let damaged = wait(shared, watch, due);
+        let seen = wait(shared, watch, due);
         if shared.state().stop {
             return;
         }
-        if damaged {
-            // Refused now, it is tried again with the next change; the daemon's own changes try it too.
-            shared.note(shared.bridge.reassert());
+        // Refused now, it is tried again with the next change; the daemon's own changes try it too.
+        match seen {
+            Seen::Nothing => {}
+            Seen::Damage => shared.note(shared.bridge.reassert()),
+            Seen::Gap => shared.note(shared.bridge.firewall().restore_if_gone()),
         }
         let now = Instant::now();
         shared.note(shared.bridge.sweep(now));
@@ -231,29 +249,38 @@ fn prepare(shared: &Shared, home: &Home) -> Result<(), Astray> {
     Ok(())
 }
 
-/// Sleeps until something is due, [`Shared::wake`], or a change of nftables; says whether our table was damaged.
-fn wait(shared: &Shared, watch: &Socket, due: Option<Instant>) -> bool {
+/// What was heard of the firewall.
+enum Seen {
+    Nothing,
+    /// Somebody took a part of our table away.
+    Damage,
+    /// Messages were lost.
+    Gap,
+}
+
+/// Sleeps until something is due, the eventfd is written, or nftables change.
+fn wait(shared: &Shared, watch: &Socket, due: Option<Instant>) -> Seen {
     let timeout = due.map(|at| {
         let left = at.saturating_duration_since(Instant::now());
         Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
     });
-    let wake = PollFd::new(&shared.wake, PollFlags::IN);
     let changes = watch.fd();
-    let mut fds = [wake, PollFd::new(&changes, PollFlags::IN)];
+    let mut fds = [PollFd::new(&shared.wake, PollFlags::IN), PollFd::new(&changes, PollFlags::IN)];
     if poll(&mut fds, timeout.as_ref()).is_err() {
-        return false;
+        return Seen::Nothing;
     }
-    let ready = fds.map(|f| !f.revents().is_empty());
-    if ready[0] {
+    let [woken, changed] = fds.map(|f| !f.revents().is_empty());
+    if woken {
         let _ = rustix::io::read(&shared.wake, &mut [0u8; 8]);
     }
-    if !ready[1] {
-        return false;
+    if !changed {
+        return Seen::Nothing;
     }
     let mut damaged = false;
     let firewall = shared.bridge.firewall();
-    match watch.wait(&mut |message| damaged |= firewall.is_damage(&message)) {
-        Ok(complete) => damaged || !complete,
-        Err(_) => false,
+    match watch.heard(&mut |message| damaged |= firewall.is_damage(&message)) {
+        Ok(false) => Seen::Gap,
+        _ if damaged => Seen::Damage,
+        _ => Seen::Nothing,
     }
 }

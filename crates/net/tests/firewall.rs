@@ -1,4 +1,5 @@
 //! The nftables table as the kernel has it, read back by the `nft` program: golden text, and sizes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 use common::*;

@@ -1,5 +1,6 @@
 //! Who reaches whom through published ports and across bridges, by real packets between namespaces. Every probe that
 //! must fail has a lawful twin, and, where a rule is what stops it, a proof that without the rule it would succeed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 use common::*;

@@ -91,7 +91,7 @@ impl Policy {
         let mut rules = vec![vec![not_from_loopback, Expr::Destination(LOOPBACK), Expr::Verdict(Verdict::Drop)]];
         if self.hardened {
             let forged = Expr::Source { equal: false, net: self.subnet };
-            rules.push(vec![self.from_bridge(true), forged, Expr::Verdict(Verdict::Drop)]);
+            rules.push(vec![self.arriving(true), forged, Expr::Verdict(Verdict::Drop)]);
         }
         rules
     }
@@ -99,15 +99,15 @@ impl Policy {
     /// Into the bridge goes what answers a container or was published; the rest, also from other bridges and from
     /// neighbours that know a container's address, does not.
     fn forward(&self) -> Vec<Vec<Expr>> {
-        let into = self.into_bridge(true);
+        let into = self.leaving(true);
         let mut rules = Vec::new();
         if self.hardened {
-            rules.push(vec![self.from_bridge(true), Expr::Destination(LINK_LOCAL), Expr::Verdict(Verdict::Drop)]);
+            rules.push(vec![self.arriving(true), Expr::Destination(LINK_LOCAL), Expr::Verdict(Verdict::Drop)]);
         }
         rules.push(vec![into.clone(), Expr::State(CT_ESTABLISHED_RELATED), Expr::Verdict(Verdict::Accept)]);
         rules.push(vec![into.clone(), Expr::Status(CT_STATUS_DNAT), Expr::Verdict(Verdict::Accept)]);
         rules.push(match self.icc {
-            true => vec![into, self.from_bridge(false), Expr::Verdict(Verdict::Drop)],
+            true => vec![into, self.arriving(false), Expr::Verdict(Verdict::Drop)],
             false => vec![into, Expr::Verdict(Verdict::Drop)],
         });
         rules
@@ -118,17 +118,19 @@ impl Policy {
     fn nat_postrouting(&self) -> Vec<Vec<Expr>> {
         let from_subnet = Expr::Source { equal: true, net: self.subnet };
         vec![
-            vec![self.into_bridge(true), Expr::Source { equal: true, net: LOOPBACK }, Expr::Masquerade],
-            vec![self.into_bridge(true), from_subnet.clone(), Expr::Status(CT_STATUS_DNAT), Expr::Masquerade],
-            vec![self.into_bridge(false), from_subnet, Expr::Masquerade],
+            vec![self.leaving(true), Expr::Source { equal: true, net: LOOPBACK }, Expr::Masquerade],
+            vec![self.leaving(true), from_subnet.clone(), Expr::Status(CT_STATUS_DNAT), Expr::Masquerade],
+            vec![self.leaving(false), from_subnet, Expr::Masquerade],
         ]
     }
 
-    fn from_bridge(&self, equal: bool) -> Expr {
+    /// `iifname [!=] bridge`: from the bridge into the host.
+    fn arriving(&self, equal: bool) -> Expr {
         Expr::InputDevice { equal, name: self.bridge.clone() }
     }
 
-    fn into_bridge(&self, equal: bool) -> Expr {
+    /// `oifname [!=] bridge`: from the host into the bridge.
+    fn leaving(&self, equal: bool) -> Expr {
         Expr::OutputDevice { equal, name: self.bridge.clone() }
     }
 }

@@ -1,6 +1,6 @@
 //! A small world for network tests: a "host" that is a namespace of its own, a neighbour on its segment, containers,
 //! and probes. Needs root, and the programs `ip` and `nft`.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use dhow_net::{Bridge, BridgeConfig, Connect, Endpoint, NetnsSlot, PortBinding};
 use dhow_types::ContainerId;
