@@ -1,1 +1,151 @@
-//! (head to be written)
+//! Images on disk: what was loaded, its layers as directories ready for overlayfs, and the database
+//! that says what exists.
+//!
+//! Synchronous: callers bring their own blocking threads. Nothing here mounts, runs or talks to a
+//! network; containers and volumes are opaque rows kept for the engine.
+
+mod apply;
+pub mod db;
+mod hello;
+mod images;
+mod layers;
+mod load;
+mod lock;
+mod names;
+mod recipe;
+mod remove;
+mod tar;
+mod trash;
+
+pub use apply::Limits;
+pub use db::{ContainerRow, Database, Durability, VolumeRow};
+pub use hello::HELLO;
+pub use images::{Image, ImageRecord};
+pub use load::{Loaded, Progress};
+pub use remove::{InUse, Removed};
+
+use dhow_types::{Context as _, Digest, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a store behaves.
+#[derive(Clone, Debug, Default)]
+pub struct StoreConfig {
+    /// Keep layers also as they were received, not only unpacked with a recipe.
+    pub keep_blobs: bool,
+    /// Named bounds on what archives may hold.
+    pub limits: Limits,
+}
+
+/// The store under one root directory. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Paths,
+    config: StoreConfig,
+    db: Database,
+    /// Images already parsed, by id.
+    images: Mutex<HashMap<Digest, Arc<Image>>>,
+    /// Held while layers and images become visible or vanish, never while bytes flow.
+    publish: Mutex<layers::Leases>,
+    trash: trash::Trash,
+    _lock: lock::RootLock,
+}
+
+/// Where things lie under the root.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+    fn dir(&self, name: &'static str) -> PathBuf {
+        self.root.join(name)
+    }
+    fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.dir("layers").join(diff_id.hex())
+    }
+    fn recipe(&self, diff_id: &Digest) -> PathBuf {
+        self.dir("recipes").join(diff_id.hex())
+    }
+    fn displaced(&self, diff_id: &Digest) -> PathBuf {
+        self.dir("recipes").join(format!("{}.displaced", diff_id.hex()))
+    }
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.dir("blobs").join("sha256").join(digest.hex())
+    }
+}
+
+/// What lies directly under the root; all of it 0700.
+const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "layers", "recipes", "tmp", "trash", "containers"];
+
+impl Store {
+    /// Opens the store at `root`, makes it if it is not there, and clears what a crash left half done.
+    /// Fails if another process has it open; the error names that process.
+    pub fn open(root: &Path, config: StoreConfig) -> Result<Store> {
+        make_private(root)?;
+        let lock = lock::RootLock::take(root)?;
+        for name in DIRECTORIES {
+            make_private(&root.join(name))?;
+        }
+        let paths = Paths::new(root);
+        let trash = trash::Trash::open(&paths)?;
+        let db = Database::open(&root.join("dhow.db"))?;
+        let inner =
+            Inner { paths, config, db, images: Mutex::default(), publish: Mutex::default(), trash, _lock: lock };
+        let store = Store { inner: Arc::new(inner) };
+        store.clear_half_done().context("clear what a crash left behind")?;
+        Ok(store)
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Database {
+        &self.inner.db
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.inner.paths.root
+    }
+
+    /// The configuration the store was opened with.
+    pub fn config(&self) -> &StoreConfig {
+        &self.inner.config
+    }
+
+    fn paths(&self) -> &Paths {
+        &self.inner.paths
+    }
+
+    fn publishing(&self) -> MutexGuard<'_, layers::Leases> {
+        lock_anyway(&self.inner.publish)
+    }
+}
+
+/// A mutex whose holder panicked guards data that is still whole: every change under it is one statement.
+fn lock_anyway<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a directory only its owner may enter, or checks that it is one (R8).
+fn make_private(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("make {}", dir.display()))?;
+    let meta = std::fs::symlink_metadata(dir).with_context(|| format!("look at {}", dir.display()))?;
+    if meta.is_dir() && meta.mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("close {} to others", dir.display()))?;
+    }
+    Ok(())
+}

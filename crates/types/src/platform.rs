@@ -89,8 +89,10 @@ impl FromStr for Platform {
     /// `os/arch[/variant]`, or `arch` alone for Linux.
     fn from_str(s: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("invalid platform {s:?}: want OS/ARCH or OS/ARCH/VARIANT"));
-        let ok =
-            |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        let ok = |p: &str| {
+            p.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        };
         let parts: Vec<&str> = s.split('/').collect();
         if !parts.iter().all(|p| ok(p)) {
             return Err(bad());

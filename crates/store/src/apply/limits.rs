@@ -1,0 +1,116 @@
+//! Bounds on what one archive may make this machine do.
+
+use dhow_types::{Error, ErrorKind, Result};
+use rustix::fs::fstatvfs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Named bounds. The defaults are far beyond every honest image and far below what would hurt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one layer, uncompressed.
+    pub layer_bytes: u64,
+    /// Entries of one layer.
+    pub entries: u64,
+    /// Bytes of one extended header or long name.
+    pub header_bytes: usize,
+    /// Directories one in another. Deleting a tree needs a descriptor for each.
+    pub depth: usize,
+    /// Entries of one layer that replace earlier ones.
+    pub displaced: usize,
+    /// Bytes of names of directories remembered until the end of a layer.
+    pub directory_bytes: usize,
+    /// Entries of the archive itself.
+    pub archive_entries: usize,
+    /// Bytes of documents (manifests, configurations) of one archive, all together.
+    pub document_bytes: usize,
+    /// The largest zstd window, as a power of two.
+    pub zstd_window_log: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            layer_bytes: 256 << 30,
+            entries: 4_000_000,
+            header_bytes: 1 << 20,
+            depth: 256,
+            displaced: 100_000,
+            directory_bytes: 24 << 20,
+            archive_entries: 20_000,
+            document_bytes: 16 << 20,
+            zstd_window_log: 27,
+        }
+    }
+}
+
+/// How many bytes are written between two looks at the free space.
+const LOOK_EVERY: u64 = 64 << 20;
+/// Space that is never used up, unless the file system is small: then 1/64 of it.
+const RESERVE: u64 = 256 << 20;
+
+/// What a layer has used of its limits.
+pub(super) struct Budget {
+    limits: Limits,
+    entries: u64,
+    bytes: u64,
+    announced: u64,
+    next_look: u64,
+    fs: OwnedFd,
+}
+
+impl Budget {
+    pub(super) fn new(limits: &Limits, fs: BorrowedFd<'_>) -> Result<Self> {
+        let fs = fs.try_clone_to_owned()?;
+        Ok(Self { limits: limits.clone(), entries: 0, bytes: 0, announced: 0, next_look: 0, fs })
+    }
+
+    /// One more entry.
+    pub(super) fn entry(&mut self) -> Result<()> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(over(format!("the layer has more than {} entries", self.limits.entries)));
+        }
+        Ok(())
+    }
+
+    /// A file of this length will be made, holes counted.
+    pub(super) fn announce(&mut self, length: u64) -> Result<()> {
+        self.announced = self.announced.saturating_add(length);
+        self.within(self.announced)
+    }
+
+    /// This many bytes are about to be written.
+    pub(super) fn bytes(&mut self, n: u64) -> Result<()> {
+        self.bytes += n;
+        self.within(self.bytes)?;
+        if self.bytes >= self.next_look {
+            self.next_look = self.bytes + LOOK_EVERY;
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn within(&self, n: u64) -> Result<()> {
+        if n > self.limits.layer_bytes {
+            return Err(over(format!("the layer has more than {} bytes", self.limits.layer_bytes)));
+        }
+        Ok(())
+    }
+
+    fn look(&self) -> Result<()> {
+        let fs = fstatvfs(self.fs.as_fd()).map_err(std::io::Error::from)?;
+        let reserve = RESERVE.min(fs.f_blocks.saturating_mul(fs.f_frsize) / 64);
+        let free = fs.f_bavail.saturating_mul(fs.f_frsize);
+        if free < reserve {
+            return Err(over(format!(
+                "only {} MiB are free on the store's file system: remove images or containers, or use another --root",
+                free >> 20
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn over(text: String) -> Error {
+    Error::new(ErrorKind::Exhausted, text)
+}

@@ -1,0 +1,214 @@
+//! Layers on disk: how they become visible, who holds on to them, how they go.
+//!
+//! Order of things: a tree is finished under `tmp/`, synced, renamed to `layers/`, and then named in the
+//! database. Removal goes the other way round. So a crash leaves at most a directory that no row names,
+//! and those are cleared when the store is opened.
+
+use crate::db::{LayerBlob, LayerRow, NewImage};
+use crate::{Durability, Store, images};
+use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Layers that must stay although no image has them yet: a load that runs counts on them.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    held: HashMap<Digest, usize>,
+}
+
+/// A hold on layers, given back when dropped.
+pub(crate) struct Lease {
+    store: Store,
+    layers: Vec<Digest>,
+}
+
+impl Lease {
+    pub(crate) fn new(store: &Store) -> Self {
+        Self { store: store.clone(), layers: Vec::new() }
+    }
+
+    /// Holds the layer that was once received as `digest`, if there is one.
+    pub(crate) fn hold(&mut self, digest: &Digest) -> Result<Option<LayerRow>> {
+        let mut leases = self.store.publishing();
+        let Some(diff_id) = self.store.inner.db.layer_received_as(digest)? else { return Ok(None) };
+        let Some(row) = self.store.inner.db.layer(&diff_id)? else { return Ok(None) };
+        if !self.store.paths().layer(&diff_id).is_dir() {
+            return Ok(None);
+        }
+        *leases.held.entry(diff_id).or_default() += 1;
+        self.layers.push(diff_id);
+        Ok(Some(row))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut leases = self.store.publishing();
+        for layer in &self.layers {
+            if let Some(count) = leases.held.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    leases.held.remove(layer);
+                }
+            }
+        }
+    }
+}
+
+/// A layer that was unpacked and is not yet visible.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    pub dir: PathBuf,
+    pub row: LayerRow,
+}
+
+/// Everything that becomes visible at once.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    pub layers: Vec<Unpacked>,
+    /// The forms in which layers came; kept ones are at the given path.
+    pub received: Vec<(LayerBlob, Option<PathBuf>)>,
+    /// Configurations and manifests.
+    pub documents: Vec<(Digest, Vec<u8>)>,
+    pub images: Vec<NewImage>,
+}
+
+impl Store {
+    /// Makes layers and images visible, so that they survive a power cut, or leaves everything as it was.
+    /// `work` is a directory on the store's file system for files on their way.
+    pub(crate) fn publish(&self, mut p: Publication, work: &Path) -> Result<()> {
+        let mut documents = Vec::new();
+        for (digest, bytes) in &p.documents {
+            let path = work.join(format!("document-{}", digest.hex()));
+            std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+            documents.push((*digest, path));
+        }
+        // One pass over the file system instead of an fsync for each of many thousand files.
+        let root = File::open(self.root())?;
+        rustix::fs::syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")?;
+
+        let _leases = self.publishing();
+        let paths = self.paths();
+        let place =
+            |from: &Path, to: &Path| std::fs::rename(from, to).with_context(|| format!("publish {}", to.display()));
+        for layer in &p.layers {
+            let id = &layer.row.diff_id;
+            let there = paths.layer(id);
+            if there.is_dir() {
+                if self.inner.db.layer(id)?.is_some() {
+                    continue;
+                }
+                // Left by a publication that failed half-way in this process.
+                self.inner.trash.put(&there)?;
+            }
+            let from = crate::apply::Workplace::new(&layer.dir);
+            self.inner.trash.put(&paths.displaced(id))?;
+            place(&from.recipe, &paths.recipe(id))?;
+            if from.displaced.exists() {
+                place(&from.displaced, &paths.displaced(id))?;
+            }
+            place(&from.tree, &there)?;
+        }
+        for (blob, path) in &p.received {
+            if let Some(path) = path
+                && path.exists()
+            {
+                place(path, &paths.blob(&blob.digest))?;
+            }
+        }
+        for (digest, path) in &documents {
+            place(path, &paths.blob(digest))?;
+        }
+        for dir in ["layers", "recipes", "blobs/sha256"] {
+            let path = paths.dir(dir);
+            File::open(&path).and_then(|d| d.sync_all()).with_context(|| format!("sync {}", path.display()))?;
+        }
+        let rows: Vec<LayerRow> = p.layers.drain(..).map(|l| l.row).collect();
+        let received: Vec<LayerBlob> = p.received.drain(..).map(|r| r.0).collect();
+        self.inner.db.publish(&rows, &received, &p.images, images::now(), Durability::Synced)
+    }
+
+    /// Removes layers that no image has and nobody holds; the caller is publishing. Returns their diff ids.
+    pub(crate) fn collect(&self, leases: &Leases) -> Result<Vec<Digest>> {
+        let (layers, blobs) = self.inner.db.remove_unused_layers(&|d| leases.held.contains_key(d))?;
+        for id in &layers {
+            self.inner.trash.put(&self.paths().layer(id))?;
+            self.inner.trash.put(&self.paths().recipe(id))?;
+            self.inner.trash.put(&self.paths().displaced(id))?;
+        }
+        for blob in &blobs {
+            self.inner.trash.put(&self.paths().blob(blob))?;
+        }
+        Ok(layers)
+    }
+
+    /// At start: everything on disk that no row names goes.
+    pub(crate) fn clear_half_done(&self) -> Result<()> {
+        let paths = self.paths();
+        self.clear("tmp", |_| false)?;
+        {
+            let leases = self.publishing();
+            self.collect(&leases)?;
+        }
+        let layers: HashSet<String> = self.inner.db.layers()?.iter().map(|l| l.diff_id.hex()).collect();
+        let blobs: HashSet<String> = self.inner.db.expected_blobs()?.iter().map(Digest::hex).collect();
+        self.clear("layers", |name| layers.contains(name))?;
+        self.clear("recipes", |name| layers.contains(name.strip_suffix(".displaced").unwrap_or(name)))?;
+        let dir = paths.dir("blobs").join("sha256");
+        self.clear_in(&dir, |name| blobs.contains(name))
+    }
+
+    fn clear(&self, dir: &'static str, keep: impl Fn(&str) -> bool) -> Result<()> {
+        self.clear_in(&self.paths().dir(dir), keep)
+    }
+
+    fn clear_in(&self, dir: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
+        for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+            let entry = entry.with_context(|| format!("read {}", dir.display()))?;
+            if !entry.file_name().to_str().is_some_and(&keep) {
+                self.inner.trash.put(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything removed so far is deleted; for tests and for reports of free space.
+    pub fn wait_for_trash(&self) {
+        self.inner.trash.wait();
+    }
+
+    /// Checks one layer: rebuilds its tar and compares the digest.
+    pub fn verify_layer(&self, diff_id: &Digest) -> Result<()> {
+        self.rebuild_layer(diff_id, &mut std::io::sink())
+    }
+
+    /// Checks everything and returns what is wrong, a text for each thing.
+    pub fn verify(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let mut note = |r: Result<()>| {
+            if let Err(e) = r {
+                problems.push(e.text().to_owned());
+            }
+        };
+        note(self.inner.db.check());
+        for layer in self.inner.db.layers()? {
+            note(self.verify_layer(&layer.diff_id));
+        }
+        for blob in self.inner.db.expected_blobs()? {
+            note(self.verify_blob(&blob));
+        }
+        Ok(problems)
+    }
+
+    fn verify_blob(&self, digest: &Digest) -> Result<()> {
+        let path = self.paths().blob(digest);
+        let mut hash = dhow_types::DigestWriter::new();
+        let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        std::io::copy(&mut file, &mut hash).with_context(|| format!("read {}", path.display()))?;
+        if hash.finish().0 == *digest {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::DataLoss, format!("{} is damaged", path.display())))
+    }
+}

@@ -1,0 +1,337 @@
+//! The archive as it streams by: documents are kept, layers unpacked at once, since the manifest that
+//! says which is which may come last.
+//!
+//! Nothing is published here, and nothing of the archive's own names reaches the file system.
+
+use super::Progress;
+use super::pipe::{PipeWriter, Pool, pipe};
+use super::sniff::{Content, LOOK, sniff};
+use super::unpack::{Outcome, joined, spawn, unpack};
+use crate::apply::Limits;
+use crate::layers::Lease;
+use crate::names::{clean, join, shown, split};
+use crate::tar::{self, Kind, Nowhere};
+use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{BufRead, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// Buffers of all layers that are being unpacked, together: 24 MiB.
+const BUFFERS: usize = 96;
+/// The most layers unpacked at the same time.
+const MAX_PARALLEL: usize = 8;
+/// How many links of an archive lead from one name to another.
+const MAX_HOPS: usize = 8;
+/// Bytes between two reports of progress.
+const REPORT_EVERY: u64 = 512 << 10;
+
+/// A file of the archive that is a layer, or could be one.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// Digest and size of the bytes in the archive.
+    pub blob: (Digest, u64),
+    pub content: Content,
+    /// What became of it. An error counts only if the layer is needed.
+    pub result: Result<Unpacked>,
+    /// The bytes themselves, if they are to be kept.
+    pub kept: Option<PathBuf>,
+}
+
+/// A layer's tree.
+#[derive(Debug)]
+pub(super) enum Unpacked {
+    /// Just made.
+    Fresh { dir: PathBuf, outcome: Outcome },
+    /// It was here before.
+    Known(Digest),
+}
+
+/// All that an archive held.
+#[derive(Debug, Default)]
+pub(super) struct Archive {
+    /// Small files that are not tars, by cleaned name.
+    pub documents: HashMap<Vec<u8>, Vec<u8>>,
+    /// Layers in the order in which they came.
+    pub layers: Vec<Layer>,
+    /// Which of them a name means.
+    pub layer_names: HashMap<Vec<u8>, usize>,
+    /// Links: name to name.
+    links: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Archive {
+    /// The name a name means, after links.
+    fn follow<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
+        let mut name = name;
+        for _ in 0..MAX_HOPS {
+            match self.links.get(name) {
+                Some(next) => name = next,
+                None => break,
+            }
+        }
+        name
+    }
+    pub(super) fn document(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = clean(name).ok()?;
+        self.documents.get(self.follow(&name)).map(Vec::as_slice)
+    }
+    pub(super) fn layer(&self, name: &[u8]) -> Option<usize> {
+        let name = clean(name).ok()?;
+        self.layer_names.get(self.follow(&name)).copied()
+    }
+}
+
+/// What reading needs beside the input.
+pub(super) struct Reading<'a> {
+    pub limits: &'a Limits,
+    pub work: &'a Path,
+    pub keep_blobs: bool,
+    pub lease: &'a mut Lease,
+    pub progress: &'a mut dyn FnMut(Progress),
+}
+
+type Handle<'scope> = (usize, ScopedJoinHandle<'scope, Result<Outcome>>);
+
+/// Reads all of `input`.
+pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
+    let pool = Pool::new(BUFFERS);
+    let parallel = std::thread::available_parallelism().map_or(2, |n| n.get() + 1).min(MAX_PARALLEL);
+    std::thread::scope(|scope| {
+        let mut archive = Archive::default();
+        let mut running: VecDeque<Handle<'_>> = VecDeque::new();
+        let mut reader = tar::Reader::new(input, r.limits.header_bytes);
+        let mut documents = 0;
+        let mut entries = 0;
+        while let Some(entry) = reader.next(&mut Nowhere)? {
+            entries += 1;
+            if entries > r.limits.archive_entries {
+                return Err(over(format!("the archive has more than {} entries", r.limits.archive_entries)));
+            }
+            let name = clean(&entry.name)?.into_owned();
+            match entry.kind {
+                Kind::File if entry.sparse.is_none() => {}
+                Kind::Dir => continue,
+                Kind::Symlink | Kind::Hardlink => {
+                    let link = match entry.kind {
+                        Kind::Symlink if entry.link.first() != Some(&b'/') => join(split(&name).0, &entry.link),
+                        _ => entry.link.clone(),
+                    };
+                    archive.links.insert(name, clean(&link).context("link in the archive")?.into_owned());
+                    continue;
+                }
+                _ => return Err(Error::invalid(format!("entry {} is no file of an image archive", shown(&name)))),
+            }
+            let start = peek(&mut reader, LOOK)?;
+            let content = sniff(&start);
+            match content {
+                Content::Gzip | Content::Zstd | Content::Tar => {
+                    let index = archive.layers.len();
+                    let layer = Incoming { name: &name, size: entry.size, content, start };
+                    let handle = layer.receive(scope, &mut reader, &pool, &mut r, &mut archive)?;
+                    archive.layer_names.insert(name, index);
+                    running.extend(handle.map(|h| (index, h)));
+                    while running.len() >= parallel {
+                        settle(&mut running, &mut archive);
+                    }
+                }
+                Content::Unsupported(what, tool) => {
+                    let error = Error::not_implemented(format!(
+                        "{} is compressed with {what}, which dhow does not read: unpack it first with {tool}",
+                        shown(&name)
+                    ));
+                    archive.layer_names.insert(name, archive.layers.len());
+                    archive.layers.push(Layer { blob: (Digest::of(b""), 0), content, result: Err(error), kept: None });
+                    reader.pass_over(&mut Nowhere)?;
+                }
+                // Neither a document nor a layer; if something asks for it, it is missing.
+                Content::Other if entry.size > dhow_types::image::MAX_DOCUMENT as u64 => {
+                    reader.pass_over(&mut Nowhere)?;
+                }
+                Content::Other => {
+                    documents += entry.size as usize;
+                    if documents > r.limits.document_bytes {
+                        return Err(over(format!(
+                            "the archive has more than {} bytes of documents",
+                            r.limits.document_bytes
+                        )));
+                    }
+                    let mut bytes = start;
+                    while let piece = reader.piece()?
+                        && !piece.is_empty()
+                    {
+                        bytes.extend_from_slice(piece);
+                        let n = piece.len();
+                        reader.used(n);
+                    }
+                    archive.documents.insert(name, bytes);
+                }
+            }
+        }
+        reader.rest(&mut Nowhere)?;
+        while !running.is_empty() {
+            settle(&mut running, &mut archive);
+        }
+        Ok(archive)
+    })
+}
+
+/// Waits for the layer that was begun first.
+fn settle(running: &mut VecDeque<Handle<'_>>, archive: &mut Archive) {
+    let Some((index, handle)) = running.pop_front() else { return };
+    let layer = &mut archive.layers[index];
+    let outcome = joined(handle);
+    if let Ok(Unpacked::Fresh { dir, .. }) = &layer.result {
+        let dir = dir.clone();
+        layer.result = outcome.map(|outcome| Unpacked::Fresh { dir, outcome });
+    }
+}
+
+/// A layer whose bytes come next.
+struct Incoming<'a> {
+    name: &'a [u8],
+    size: u64,
+    content: Content,
+    /// The first bytes, already read.
+    start: Vec<u8>,
+}
+
+impl Incoming<'_> {
+    /// Reads the layer's bytes and adds it to the archive. Unpacking goes on after the return, on the thread returned.
+    fn receive<'scope, R: BufRead>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        reader: &mut tar::Reader<R>,
+        pool: &std::sync::Arc<Pool>,
+        r: &mut Reading<'_>,
+        archive: &mut Archive,
+    ) -> Result<Option<ScopedJoinHandle<'scope, Result<Outcome>>>> {
+        let index = archive.layers.len();
+        let claimed = digest_in_name(self.name);
+        let known = match &claimed {
+            Some(digest) => r.lease.hold(digest)?,
+            None => None,
+        };
+        let kept = (r.keep_blobs && known.is_none()).then(|| r.work.join(format!("blob-{index}")));
+        let mut copy = kept.as_ref().map(|p| File::create_new(p).map(|f| (f, p))).transpose()?;
+        let dir = r.work.join(format!("layer-{index}"));
+        let (mut writer, handle) = match known {
+            Some(_) => (None, None),
+            None => {
+                std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+                let (writer, from) = pipe(pool);
+                let (dir, content, limits) = (dir.clone(), self.content, r.limits.clone());
+                let handle = spawn(scope, "dhow-unpack", move || unpack(from, content, &dir, &limits))?;
+                (Some(writer), Some(handle))
+            }
+        };
+        let mut hash = DigestWriter::new();
+        let mut report = Report::new(self.name, self.size);
+        let mut pending = self.start;
+        loop {
+            let mut chunk = pool.take();
+            let mut len = std::mem::take(&mut pending).into_iter().zip(chunk.space()).fold(0, |n, (b, to)| {
+                *to = b;
+                n + 1
+            });
+            while len < chunk.space().len() {
+                let piece = reader.piece()?;
+                if piece.is_empty() {
+                    break;
+                }
+                let n = piece.len().min(chunk.space().len() - len);
+                chunk.space()[len..len + n].copy_from_slice(&piece[..n]);
+                reader.used(n);
+                len += n;
+            }
+            if len == 0 {
+                break;
+            }
+            let bytes = &chunk.space()[..len];
+            hash.update(bytes);
+            if let Some((file, path)) = &mut copy {
+                file.write_all(bytes).with_context(|| format!("write {}", path.display()))?;
+            }
+            report.more(len as u64, r.progress);
+            // A layer that failed is still read to its end: it may not be needed.
+            if let Some(w) = &mut writer
+                && !w.send(chunk, len)
+            {
+                writer = None;
+            }
+        }
+        // A reader that is gone has an error to tell, which is told when it is joined.
+        let _ = writer.map(PipeWriter::finish);
+        let blob = hash.finish();
+        let result = match known {
+            Some(row) if claimed == Some(blob.0) => Ok(Unpacked::Known(row.diff_id)),
+            Some(_) => Err(Error::new(
+                ErrorKind::DataLoss,
+                format!("{} does not have the digest that its name says", shown(self.name)),
+            )),
+            None => Ok(Unpacked::Fresh {
+                dir,
+                outcome: Outcome { applied: crate::apply::Applied::default(), inflated: None },
+            }),
+        };
+        archive.layers.push(Layer { blob, content: self.content, result, kept });
+        Ok(handle)
+    }
+}
+
+/// Progress of one layer.
+struct Report {
+    id: String,
+    current: u64,
+    total: u64,
+    next: u64,
+}
+
+impl Report {
+    fn new(name: &[u8], total: u64) -> Self {
+        // A dozen hex digits, wherever in the name they are, else the end of the name.
+        let id = name
+            .split(|b| !b.is_ascii_hexdigit())
+            .find(|p| p.len() >= 12)
+            .map_or_else(|| shown(split(name).1), |p| shown(&p[..12]));
+        Self { id, current: 0, total, next: 0 }
+    }
+    fn more(&mut self, n: u64, progress: &mut dyn FnMut(Progress)) {
+        self.current += n;
+        if self.current >= self.next || self.current == self.total {
+            self.next = self.current + REPORT_EVERY;
+            progress(Progress { id: self.id.clone(), current: self.current, total: self.total });
+        }
+    }
+}
+
+/// Up to `n` bytes of the current entry, taken from it.
+fn peek<R: BufRead>(reader: &mut tar::Reader<R>, n: usize) -> Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(n);
+    while start.len() < n {
+        let piece = reader.piece()?;
+        if piece.is_empty() {
+            break;
+        }
+        let take = piece.len().min(n - start.len());
+        start.extend_from_slice(&piece[..take]);
+        reader.used(take);
+    }
+    Ok(start)
+}
+
+/// The digest in `blobs/sha256/<hex>` or `<hex>.tar`. It is believed only once the bytes have it.
+fn digest_in_name(name: &[u8]) -> Option<Digest> {
+    let (dir, last) = split(name);
+    let hex = match dir {
+        b"blobs/sha256" => last,
+        b"" => last.strip_suffix(b".tar")?,
+        _ => return None,
+    };
+    Digest::from_hex(std::str::from_utf8(hex).ok()?).ok()
+}
+
+fn over(text: String) -> Error {
+    Error::new(ErrorKind::Exhausted, text)
+}
