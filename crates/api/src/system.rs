@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 document! {
     /// The answer to `GET /version`.
     pub struct Version {
-        #[serde(skip_serializing_if = "is_zero")]
         platform: Platform,
         #[serde(skip_serializing_if = "is_zero")]
         components: Vec<Component>,

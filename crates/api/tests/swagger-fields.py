@@ -10,7 +10,9 @@ definitions = spec["definitions"]
 def kind(schema):
     if "$ref" in schema:
         return kind(definitions[schema["$ref"].split("/")[-1]])
-    if "allOf" in schema or "properties" in schema:
+    if "allOf" in schema:
+        return kind(schema["allOf"][0])
+    if "properties" in schema:
         return "object"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
         return "map of " + kind(schema["additionalProperties"])

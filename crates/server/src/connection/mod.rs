@@ -37,7 +37,7 @@ const MAX_HEADERS: usize = 100;
 /// How long a head may take to arrive, and a kept connection may be silent.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long requests may go on after the shutdown.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause after an accept that failed, for want of descriptors above all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -47,3 +47,6 @@ fn console_size(field: &str, size: [u32; 2]) -> Result<Option<(u16, u16)>> {
         _ => Err(Error::invalid(format!("{field} is too large: at most {} rows and columns", u16::MAX))),
     }
 }
+
+#[cfg(test)]
+mod tests;
