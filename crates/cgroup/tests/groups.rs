@@ -158,6 +158,14 @@ fn a_group_is_made_joined_and_removed() {
 }
 
 #[test]
+fn groups_and_layouts_may_be_used_by_any_thread() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Group>();
+    check::<Layout>();
+    check::<GroupPath>();
+}
+
+#[test]
 fn only_what_is_asked_for_costs_a_hierarchy() {
     let Some(place) = Place::new("only_what_is_asked_for_costs_a_hierarchy") else { return };
     let before = place.create("{}");
@@ -379,7 +387,8 @@ fn kill_and_delete_reach_groups_inside() {
         let h = place.layout.hierarchies().iter().find(|h| h.key() == key).unwrap();
         fs::create_dir_all(place.dir(h).join("a/b")).unwrap();
     }
-    let inner = place.dir(&place.layout.hierarchies()[0]).join("a/b/cgroup.procs");
+    let first = place.layout.hierarchies().iter().find(|h| place.dir(h).exists()).unwrap();
+    let inner = place.dir(first).join("a/b/cgroup.procs");
     shell.send("sleep 1000 & sleep 1000 & echo $!");
     let mut pid = String::new();
     shell.output.read_line(&mut pid).unwrap();
@@ -419,6 +428,33 @@ fn a_limit_the_kernel_refuses_leaves_nothing_behind() {
     for h in place.layout.hierarchies() {
         assert!(!place.dir(h).parent().unwrap().exists(), "the parent was made for it too");
     }
+}
+
+#[test]
+fn groups_come_and_go_at_once_beneath_one_parent() {
+    let Some(place) = Place::new("groups_come_and_go_at_once_beneath_one_parent") else { return };
+    // Each thread's failures take away the parent that the others are about to use.
+    let bad = place.has("cpu").then(|| serde_json::from_str::<Resources>(r#"{"cpu":{"period":10}}"#).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (place, bad) = (&place, &bad);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let path = format!("{}/t{thread}-{round}", place.path.path_in("unified"));
+                    let parent = place.layout.default_parent();
+                    let base = parent.path_in("unified");
+                    let name = path.strip_prefix(base).unwrap();
+                    let path = GroupPath::new(&parent, name).unwrap();
+                    if let Some(bad) = bad {
+                        let e = Group::create(&place.layout, &path, bad).unwrap_err();
+                        assert_eq!(e.kind(), ErrorKind::InvalidParameter, "{e}");
+                    }
+                    let (group, _) = Group::create(&place.layout, &path, &Resources::default()).unwrap();
+                    group.delete().unwrap();
+                }
+            });
+        }
+    });
 }
 
 #[test]
