@@ -35,12 +35,12 @@ const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)
 }
 
-/// The kernel's `struct sigaction`, without a restorer because only "ignore" and "default" are set.
+/// The kernel's `struct sigaction`, the same on both architectures; the restorer stays empty because only "ignore"
+/// and "default" are set.
 #[repr(C)]
 struct Action {
     handler: usize,
     flags: usize,
-    #[cfg(target_arch = "x86_64")]
     restorer: usize,
     mask: u64,
 }
@@ -148,13 +148,7 @@ fn reap(child: isize) -> Option<i32> {
 }
 
 unsafe fn set_action(signal: usize, handler: usize) {
-    let action = Action {
-        handler,
-        flags: 0,
-        #[cfg(target_arch = "x86_64")]
-        restorer: 0,
-        mask: 0,
-    };
+    let action = Action { handler, flags: 0, restorer: 0, mask: 0 };
     // SAFETY: `action` is laid out as the kernel's; no handler function is set.
     unsafe { syscall(number::RT_SIGACTION, [signal, &raw const action as usize, 0, 8, 0, 0]) };
 }

@@ -1,5 +1,5 @@
-// System calls for programs without a C library, shared by the guest programs: numbers and calling convention of
-// x86_64 and aarch64, and an entry point that finds arguments and environment where the kernel put them.
+//! System calls for programs without a C library, shared by the guest programs: numbers and calling convention of
+//! x86_64 and aarch64, and an entry point that finds arguments and environment where the kernel put them.
 
 use core::arch::{asm, global_asm};
 
