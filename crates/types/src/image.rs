@@ -280,7 +280,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Several.
     Index(Index),
 }
@@ -330,7 +330,7 @@ impl Document {
         } else {
             let m: Manifest = parse(bytes, "manifest")?;
             let v = m.schema_version;
-            (Self::Manifest(m), v)
+            (Self::Manifest(Box::new(m)), v)
         };
         if version != 2 {
             return Err(Error::invalid(format!("manifest schema version {version} is not supported, want 2")));
