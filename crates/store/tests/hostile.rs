@@ -37,7 +37,11 @@ fn outline(root: &std::path::Path) -> Vec<String> {
                 out.push(format!("{at}{name} !"));
             } else if t.is_file() {
                 let bytes = std::fs::read(&path).unwrap();
-                let text = if bytes.len() > 40 { format!("[{}]", bytes.len()) } else { String::from_utf8_lossy(&bytes).into() };
+                let text = if bytes.len() > 40 {
+                    format!("[{}]", bytes.len())
+                } else {
+                    String::from_utf8_lossy(&bytes).into()
+                };
                 out.push(format!("{at}{name} = {text}"));
             } else {
                 out.push(format!("{at}{name} node {:o} {:x}", m.mode(), m.rdev()));
@@ -98,42 +102,109 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("a name like a whiteout's directory", t().file(".wh", b"1").end(), Tree(&[".wh = 1"])),
         // links
         ("through absolute link", t().symlink("l", "/etc").file("l/x", b"1").end(), Refused("dangling")),
-        ("through link out", t().symlink("l", "../../..").file("l/canary", b"1").end(), Tree(&["canary = 1", "l -> ../../.."])),
-        ("through link to inside", t().dir("d").symlink("l", "/d").file("l/x", b"1").end(), Tree(&["d/", "d/x = 1", "l -> /d"])),
-        ("through a chain", t().dir("d").symlink("a", "b").symlink("b", "/d").file("a/x", b"1").end(), Tree(&["a -> b", "b -> /d", "d/", "d/x = 1"])),
+        (
+            "through link out",
+            t().symlink("l", "../../..").file("l/canary", b"1").end(),
+            Tree(&["canary = 1", "l -> ../../.."]),
+        ),
+        (
+            "through link to inside",
+            t().dir("d").symlink("l", "/d").file("l/x", b"1").end(),
+            Tree(&["d/", "d/x = 1", "l -> /d"]),
+        ),
+        (
+            "through a chain",
+            t().dir("d").symlink("a", "b").symlink("b", "/d").file("a/x", b"1").end(),
+            Tree(&["a -> b", "b -> /d", "d/", "d/x = 1"]),
+        ),
         ("through a loop", t().symlink("a", "b").symlink("b", "a").file("a/x", b"1").end(), Refused("not a directory")),
         ("through /proc", t().symlink("l", "/proc/self/root").file("l/x", b"1").end(), Refused("dangling")),
         ("file over link", t().symlink("l", "/etc/passwd").file("l", b"1").end(), Tree(&["l = 1"])),
-        ("dir over link", t().dir("d").symlink("l", "d").dir("l").file("l/x", b"1").end(), Tree(&["d/", "l/", "l/x = 1"])),
+        (
+            "dir over link",
+            t().dir("d").symlink("l", "d").dir("l").file("l/x", b"1").end(),
+            Tree(&["d/", "l/", "l/x = 1"]),
+        ),
         ("link over dir", t().dir("d").file("d/x", b"1").symlink("d", "e").end(), Tree(&["d -> e"])),
-        ("link flips to dir and back", t().dir("t").symlink("l", "t").file("l/a", b"1").dir("l").file("l/a", b"2").symlink("l", "t").file("l/a", b"3").end(), Tree(&["l -> t", "t/", "t/a = 3"])),
+        (
+            "link flips to dir and back",
+            t().dir("t")
+                .symlink("l", "t")
+                .file("l/a", b"1")
+                .dir("l")
+                .file("l/a", b"2")
+                .symlink("l", "t")
+                .file("l/a", b"3")
+                .end(),
+            Tree(&["l -> t", "t/", "t/a = 3"]),
+        ),
         ("file in the way", t().file("a", b"1").file("a/b", b"2").end(), Refused("not a directory")),
         ("file to dir mid-stream", t().file("a", b"1").dir("a").file("a/b", b"2").end(), Tree(&["a/", "a/b = 2"])),
         ("hard link out", t().hardlink("h", "../../canary").end(), Refused("leads out of the tree")),
         ("hard link absolute out", t().hardlink("h", "/etc/passwd").end(), Refused("no such file before it")),
-        ("hard link through link out", t().symlink("l", "/../..").hardlink("h", "l/canary").end(), Refused("no such file before it")),
+        (
+            "hard link through link out",
+            t().symlink("l", "/../..").hardlink("h", "l/canary").end(),
+            Refused("no such file before it"),
+        ),
         ("hard link forward", t().hardlink("h", "f").file("f", b"1").end(), Refused("no such file before it")),
-        ("hard link to link", t().symlink("l", "/etc/passwd").hardlink("h", "l").end(), Tree(&["h -> /etc/passwd", "l -> /etc/passwd"])),
-        ("hard link to a link, then written", t().symlink("l", "/canary").hardlink("h", "l").file("h", b"1").end(), Tree(&["h = 1", "l -> /canary"])),
+        (
+            "hard link to link",
+            t().symlink("l", "/etc/passwd").hardlink("h", "l").end(),
+            Tree(&["h -> /etc/passwd", "l -> /etc/passwd"]),
+        ),
+        (
+            "hard link to a link, then written",
+            t().symlink("l", "/canary").hardlink("h", "l").file("h", b"1").end(),
+            Tree(&["h = 1", "l -> /canary"]),
+        ),
         ("hard link to dir", t().dir("d").hardlink("h", "d").end(), Refused("is a directory")),
         ("hard link to root", t().hardlink("h", ".").end(), Refused("it is the root")),
         ("hard link to itself", t().file("f", b"1").hardlink("f", "f").end(), Tree(&["f = 1"])),
         ("hard link to whiteout", t().file(".wh.f", b"").hardlink("h", "f").end(), Refused("was deleted")),
-        ("hard link to device", t().node(b'3', "n", (1, 3)).hardlink("h", "n").end(), Tree(&["h node 20644 103", "n node 20644 103"])),
-        ("hard link written over", t().file("f", b"1").hardlink("h", "f").file("h", b"2").end(), Tree(&["f = 1", "h = 2"])),
-        ("original written over", t().file("f", b"1").hardlink("h", "f").file("f", b"2").end(), Tree(&["f = 2", "h = 1"])),
-        ("hard link over the dir of its target", t().dir("d").file("d/f", b"1").hardlink("d", "d/f").end(), Tree(&["d = 1"])),
-        ("hard link with a size", t().file("f", b"1").head(Head { size: 512, link: b"f".to_vec(), ..Head::new(b'1', "h") }).end(), Tree(&["f = 1", "h = 1"])),
+        (
+            "hard link to device",
+            t().node(b'3', "n", (1, 3)).hardlink("h", "n").end(),
+            Tree(&["h node 20644 103", "n node 20644 103"]),
+        ),
+        (
+            "hard link written over",
+            t().file("f", b"1").hardlink("h", "f").file("h", b"2").end(),
+            Tree(&["f = 1", "h = 2"]),
+        ),
+        (
+            "original written over",
+            t().file("f", b"1").hardlink("h", "f").file("f", b"2").end(),
+            Tree(&["f = 2", "h = 1"]),
+        ),
+        (
+            "hard link over the dir of its target",
+            t().dir("d").file("d/f", b"1").hardlink("d", "d/f").end(),
+            Tree(&["d = 1"]),
+        ),
+        (
+            "hard link with a size",
+            t().file("f", b"1").head(Head { size: 512, link: b"f".to_vec(), ..Head::new(b'1', "h") }).end(),
+            Tree(&["f = 1", "h = 1"]),
+        ),
         ("link without target", t().symlink("l", "").end(), Refused("proper target")),
         // nodes
-        ("device", t().node(b'3', "n", (1, 3)).node(b'4', "b", (7, 0)).node(b'6', "p", (0, 0)).end(), Tree(&["b node 60644 700", "n node 20644 103", "p node 10644 0"])),
+        (
+            "device",
+            t().node(b'3', "n", (1, 3)).node(b'4', "b", (7, 0)).node(b'6', "p", (0, 0)).end(),
+            Tree(&["b node 60644 700", "n node 20644 103", "p node 10644 0"]),
+        ),
         ("device 0:0", t().node(b'3', "n", (0, 0)).end(), Tree(&["n !"])),
-        ("device number too big", {
-            let mut b = Head::new(b'3', "n").block();
-            b[329..337].copy_from_slice(&[0xff; 8]);
-            seal(&mut b);
-            t().raw(&b).end()
-        }, Refused("device number")),
+        (
+            "device number too big",
+            {
+                let mut b = Head::new(b'3', "n").block();
+                b[329..337].copy_from_slice(&[0xff; 8]);
+                seal(&mut b);
+                t().raw(&b).end()
+            },
+            Refused("device number"),
+        ),
         ("socket type", t().head(Head::new(b'Z', "x")).end(), Refused("unknown type 'Z'")),
         ("multi-volume", t().head(Head::new(b'M', "x")).end(), Refused("unknown type 'M'")),
         // whiteouts
@@ -142,19 +213,42 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("whiteout of dotdot", t().file("d/.wh...", b"").end(), Refused("names no file")),
         ("whiteout of dot", t().file(".wh..", b"").end(), Refused("names no file")),
         ("whiteout of nothing", t().file(".wh.", b"").end(), Refused("names no file")),
-        ("whiteout through link out", t().symlink("l", "../../..").file("l/.wh.canary", b"").end(), Tree(&["canary !", "l -> ../../.."])),
+        (
+            "whiteout through link out",
+            t().symlink("l", "../../..").file("l/.wh.canary", b"").end(),
+            Tree(&["canary !", "l -> ../../.."]),
+        ),
         ("whiteout before file", t().file(".wh.x", b"").file("x", b"1").end(), Tree(&["x = 1"])),
         ("whiteout after file", t().file("x", b"1").file(".wh.x", b"").end(), Tree(&["x = 1"])),
         ("whiteout before dir", t().file(".wh.x", b"").dir("x").end(), Tree(&["x/ opaque"])),
         ("whiteout after dir", t().dir("x").file(".wh.x", b"").end(), Tree(&["x/ opaque"])),
-        ("whiteout before what is in it", t().file(".wh.x", b"").file("x/y", b"1").end(), Tree(&["x/ opaque", "x/y = 1"])),
+        (
+            "whiteout before what is in it",
+            t().file(".wh.x", b"").file("x/y", b"1").end(),
+            Tree(&["x/ opaque", "x/y = 1"]),
+        ),
         ("whiteout twice", t().file(".wh.x", b"").file(".wh.x", b"").end(), Tree(&["x !"])),
         ("whiteout of a whiteout", t().file(".wh..wh.x", b"").end(), Tree(&[])),
         ("opaque", t().dir("d").file("d/.wh..wh..opq", b"").file("d/x", b"1").end(), Tree(&["d/ opaque", "d/x = 1"])),
-        ("opaque last", t().dir("d").file("d/x", b"1").file("d/.wh..wh..opq", b"").end(), Tree(&["d/ opaque", "d/x = 1"])),
+        (
+            "opaque last",
+            t().dir("d").file("d/x", b"1").file("d/.wh..wh..opq", b"").end(),
+            Tree(&["d/ opaque", "d/x = 1"]),
+        ),
         ("bookkeeping of AUFS", t().dir(".wh..wh.plnk").file(".wh..wh.plnk/1.2", b"x").end(), Tree(&[])),
         // attributes
-        ("overlay attributes", t().pax(&[("SCHILY.xattr.trusted.overlay.redirect", b"/etc"), ("SCHILY.xattr.trusted.overlay.opaque", b"y"), ("SCHILY.xattr.user.overlay.opaque", b"y"), ("SCHILY.xattr.trusted.overlay.metacopy", b"")]).dir("d").end(), Tree(&["d/"])),
+        (
+            "overlay attributes",
+            t().pax(&[
+                ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+                ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+                ("SCHILY.xattr.user.overlay.opaque", b"y"),
+                ("SCHILY.xattr.trusted.overlay.metacopy", b""),
+            ])
+            .dir("d")
+            .end(),
+            Tree(&["d/"]),
+        ),
         ("attribute without name", t().pax(&[("SCHILY.xattr.", b"x")]).file("f", b"").end(), Refused("malformed")),
         // owners: never 0 by accident
         ("uid -1", owner(b"\xff\xff\xff\xff\xff\xff\xff\xff"), Refused("user id -1")),
@@ -164,43 +258,121 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("pax uid negative", t().pax(&[("uid", b"-5")]).file("f", b"").end(), Refused("user id -5")),
         ("pax gid huge", t().pax(&[("gid", b"99999999999")]).file("f", b"").end(), Refused("group id 99999999999")),
         // sizes and bombs
-        ("size beyond the end", t().head(Head { size: 4096, ..Head::new(b'0', "f") }).data(b"x").0, Refused("cut short")),
+        (
+            "size beyond the end",
+            t().head(Head { size: 4096, ..Head::new(b'0', "f") }).data(b"x").0,
+            Refused("cut short"),
+        ),
         ("size 8 EiB", t().head(Head { size: 1 << 62, ..Head::new(b'0', "f") }).end(), Refused("more than")),
-        ("negative size", {
-            let mut b = Head::new(b'0', "f").block();
-            b[124..136].fill(0xff);
-            seal(&mut b);
-            t().raw(&b).end()
-        }, Refused("negative size")),
+        (
+            "negative size",
+            {
+                let mut b = Head::new(b'0', "f").block();
+                b[124..136].fill(0xff);
+                seal(&mut b);
+                t().raw(&b).end()
+            },
+            Refused("negative size"),
+        ),
         ("pax size lie", t().pax(&[("size", b"99999999999999999999")]).file("f", b"").end(), Refused("malformed")),
-        ("huge extended header", t().head(Head { size: 1 << 40, ..Head::new(b'x', "x") }).end(), Refused("extended header of 1099511627776 bytes")),
-        ("huge long name", t().head(Head { size: 1 << 30, gnu: true, ..Head::new(b'L', "x") }).end(), Refused("extended header of")),
-        ("10^5 attributes", {
-            let body: Vec<u8> = (0..2000).flat_map(|i| record(&format!("SCHILY.xattr.user.{i}"), b"")).collect();
-            t().head(Head { size: body.len() as u64, ..Head::new(b'x', "x") }).data(&body).file("f", b"").end()
-        }, Refused("more than 1024 extended attributes")),
-        ("malformed records", t().head(Head { size: 6, ..Head::new(b'x', "x") }).data(b"99 a=b").file("f", b"").end(), Refused("malformed")),
+        (
+            "huge extended header",
+            t().head(Head { size: 1 << 40, ..Head::new(b'x', "x") }).end(),
+            Refused("extended header of 1099511627776 bytes"),
+        ),
+        (
+            "huge long name",
+            t().head(Head { size: 1 << 30, gnu: true, ..Head::new(b'L', "x") }).end(),
+            Refused("extended header of"),
+        ),
+        (
+            "10^5 attributes",
+            {
+                let body: Vec<u8> = (0..2000).flat_map(|i| record(&format!("SCHILY.xattr.user.{i}"), b"")).collect();
+                t().head(Head { size: body.len() as u64, ..Head::new(b'x', "x") }).data(&body).file("f", b"").end()
+            },
+            Refused("more than 1024 extended attributes"),
+        ),
+        (
+            "malformed records",
+            t().head(Head { size: 6, ..Head::new(b'x', "x") }).data(b"99 a=b").file("f", b"").end(),
+            Refused("malformed"),
+        ),
         ("deep directories", nested(1000), Refused("more than 256 deep")),
-        ("directories as deep as allowed, through links", {
-            let mut tar = t().pax(&[("path", "d/".repeat(250).as_bytes())]).dir("x");
-            tar = tar.pax(&[("linkpath", "d/".repeat(250).as_bytes())]).symlink("l", "x");
-            tar.file("l/a/b/c/d/e/f/g/h", b"").end()
-        }, Refused("more than 256 deep")),
+        (
+            "directories as deep as allowed, through links",
+            {
+                let mut tar = t().pax(&[("path", "d/".repeat(250).as_bytes())]).dir("x");
+                tar = tar.pax(&[("linkpath", "d/".repeat(250).as_bytes())]).symlink("l", "x");
+                tar.file("l/a/b/c/d/e/f/g/h", b"").end()
+            },
+            Refused("more than 256 deep"),
+        ),
         ("sparse", sparse(&[(0, 3), (1 << 20, 2)], (1 << 20) + 4, b"abcde"), Tree(&["s = [1048580]"])),
         ("sparse 8 EiB", sparse(&[(0, 1)], 1 << 62, b"a"), Refused("more than")),
         ("sparse overlapping", sparse(&[(0, 3), (1, 2)], 10, b"abcde"), Refused("overlap")),
         ("sparse too short", sparse(&[(0, 3)], 10, b"abcde"), Refused("does not fit")),
-        ("sparse 0.1", t().pax(&[("GNU.sparse.size", b"6"), ("GNU.sparse.name", b"real"), ("GNU.sparse.map", b"1,2,4,1")]).file("x", b"abc").end(), Tree(&["real = \0ab\0c\0"])),
-        ("sparse 1.0", t().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"real"), ("GNU.sparse.realsize", b"6")]).head(Head { size: 515, ..Head::new(b'0', "x") }).data(b"2\n1\n2\n4\n1\n").data(b"abc").end(), Tree(&["real = \0ab\0c\0"])),
-        ("sparse 1.0 name out", t().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", b"../x"), ("GNU.sparse.realsize", b"0")]).head(Head { size: 512, ..Head::new(b'0', "x") }).data(b"0\n").end(), Refused("leads out of the tree")),
-        ("sparse 1.0 map without end", t().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"6")]).head(Head { size: 512, ..Head::new(b'0', "x") }).data(&[b"60000\n".to_vec(), b"1\n".repeat(253)].concat()).end(), Refused("does not fit")),
+        (
+            "sparse 0.1",
+            t().pax(&[("GNU.sparse.size", b"6"), ("GNU.sparse.name", b"real"), ("GNU.sparse.map", b"1,2,4,1")])
+                .file("x", b"abc")
+                .end(),
+            Tree(&["real = \0ab\0c\0"]),
+        ),
+        (
+            "sparse 1.0",
+            t().pax(&[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", b"real"),
+                ("GNU.sparse.realsize", b"6"),
+            ])
+            .head(Head { size: 515, ..Head::new(b'0', "x") })
+            .data(b"2\n1\n2\n4\n1\n")
+            .data(b"abc")
+            .end(),
+            Tree(&["real = \0ab\0c\0"]),
+        ),
+        (
+            "sparse 1.0 name out",
+            t().pax(&[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", b"../x"),
+                ("GNU.sparse.realsize", b"0"),
+            ])
+            .head(Head { size: 512, ..Head::new(b'0', "x") })
+            .data(b"0\n")
+            .end(),
+            Refused("leads out of the tree"),
+        ),
+        (
+            "sparse 1.0 map without end",
+            t().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"6")])
+                .head(Head { size: 512, ..Head::new(b'0', "x") })
+                .data(&[b"60000\n".to_vec(), b"1\n".repeat(253)].concat())
+                .end(),
+            Refused("does not fit"),
+        ),
         // parsers that differ
         ("duplicates", t().file("f", b"1").file("f", b"22").file("f", b"333").end(), Tree(&["f = 333"])),
         ("case clash", t().file("f", b"1").file("F", b"2").end(), Tree(&["F = 2", "f = 1"])),
         ("dir twice", t().dir("d").file("d/x", b"1").dir("d/").end(), Tree(&["d/", "d/x = 1"])),
-        ("tree replaced by file", t().dir("d").file("d/x", b"1").file("d/y", b"2").file("d", b"3").end(), Tree(&["d = 3"])),
-        ("tree replaced and made again", t().file("d/x", b"1").file("d", b"2").dir("d").file("d/x", b"3").file("d/x", b"4").end(), Tree(&["d/", "d/x = 4"])),
-        ("global records have no effect", t().head(Head { size: 10, ..Head::new(b'g', "g") }).data(b"10 path=z\n").file("f", b"1").end(), Tree(&["f = 1"])),
+        (
+            "tree replaced by file",
+            t().dir("d").file("d/x", b"1").file("d/y", b"2").file("d", b"3").end(),
+            Tree(&["d = 3"]),
+        ),
+        (
+            "tree replaced and made again",
+            t().file("d/x", b"1").file("d", b"2").dir("d").file("d/x", b"3").file("d/x", b"4").end(),
+            Tree(&["d/", "d/x = 4"]),
+        ),
+        (
+            "global records have no effect",
+            t().head(Head { size: 10, ..Head::new(b'g', "g") }).data(b"10 path=z\n").file("f", b"1").end(),
+            Tree(&["f = 1"]),
+        ),
         ("trailing garbage", [t().file("f", b"1").end(), b"garbage".repeat(1000)].concat(), Tree(&["f = 1"])),
         ("entries after the end", [t().file("f", b"1").end(), t().file("g", b"2").end()].concat(), Tree(&["f = 1"])),
         ("no end", t().file("f", b"1").0, Tree(&["f = 1"])),
@@ -209,7 +381,11 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, Want)> {
         ("wrong checksum", t().file("f", b"1").raw(&[b'x'; 512]).end(), Refused("wrong checksum")),
         ("half a header", t().file("f", b"1").raw(&[1; 100]).0, Refused("cut short")),
         ("old directory by slash", t().head(Head::new(0, "d/")).file("d/x", b"1").end(), Tree(&["d/", "d/x = 1"])),
-        ("padding that is not zero", t().head(Head { size: 1, ..Head::new(b'0', "f") }).raw(&[b'q'; 512]).end(), Tree(&["f = q"])),
+        (
+            "padding that is not zero",
+            t().head(Head { size: 1, ..Head::new(b'0', "f") }).raw(&[b'q'; 512]).end(),
+            Tree(&["f = q"]),
+        ),
     ]
 }
 
@@ -232,7 +408,9 @@ fn every_trick_is_refused_or_confined() {
                 assert!(f.rebuilt(&Digest::of(&layer)) == layer, "{name}: the recipe gives other bytes");
                 assert_eq!(f.store().verify().unwrap(), Vec::<String>::new(), "{name}");
             }
-            (Refused(word), Ok(id)) => panic!("{name}: accepted ({} paths), want {word:?}", outline(&f.tree(&id)).len()),
+            (Refused(word), Ok(id)) => {
+                panic!("{name}: accepted ({} paths), want {word:?}", outline(&f.tree(&id)).len())
+            }
             (Tree(_), Err(e)) => panic!("{name}: {e}"),
         }
         f.assert_clean();
@@ -323,10 +501,9 @@ fn compressed_bombs_and_damage() {
     }
     // Two members in a row are one stream, with both compressions.
     let (a, b) = good.split_at(600);
-    for joined in [
-        [gzip(a), gzip(b)].concat(),
-        [zstd::encode_all(a, 3).unwrap(), zstd::encode_all(b, 3).unwrap()].concat(),
-    ] {
+    for joined in
+        [[gzip(a), gzip(b)].concat(), [zstd::encode_all(a, 3).unwrap(), zstd::encode_all(b, 3).unwrap()].concat()]
+    {
         f.load(support::docker_archive(Some("two"), &config, &[joined])).unwrap();
         assert!(f.rebuilt(&Digest::of(&good)) == good);
     }

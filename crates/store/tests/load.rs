@@ -171,7 +171,8 @@ fn an_index_for_several_platforms_gives_the_hosts() {
     let attestation = Layout::manifest(&mine, &[]);
     let entry = |m: &[u8], arch: &str| {
         let mut d = descriptor(media_type::OCI_MANIFEST, m);
-        d["platform"] = serde_json::json!({ "os": if arch == "unknown" { arch } else { "linux" }, "architecture": arch });
+        d["platform"] =
+            serde_json::json!({ "os": if arch == "unknown" { arch } else { "linux" }, "architecture": arch });
         d
     };
     let make = |entries: Vec<serde_json::Value>| {
@@ -180,13 +181,22 @@ fn an_index_for_several_platforms_gives_the_hosts() {
             .into_bytes();
         let mut outer = descriptor(media_type::OCI_INDEX, &inner);
         outer["annotations"] = serde_json::json!({ "io.containerd.image.name": "docker.io/library/multi:1" });
-        let blobs =
-            vec![layer[0].clone(), other[0].clone(), mine.clone(), foreign.clone(), m1.clone(), m2.clone(), attestation.clone(), inner];
+        let blobs = vec![
+            layer[0].clone(),
+            other[0].clone(),
+            mine.clone(),
+            foreign.clone(),
+            m1.clone(),
+            m2.clone(),
+            attestation.clone(),
+            inner,
+        ];
         Layout { blobs, index: serde_json::json!({ "schemaVersion": 2, "manifests": [outer] }) }.tar()
     };
     let f = Fixture::new();
-    let loaded =
-        f.load(make(vec![entry(&m2, "s390x"), entry(&m1, &host.architecture), entry(&attestation, "unknown")])).unwrap();
+    let loaded = f
+        .load(make(vec![entry(&m2, "s390x"), entry(&m1, &host.architecture), entry(&attestation, "unknown")]))
+        .unwrap();
     assert_eq!((loaded.len(), loaded[0].id), (1, Digest::of(&mine)));
     assert_eq!(list(&f.root().join("layers")).len(), 1, "the other platform's layer is not kept");
     let e = Fixture::new().load(make(vec![entry(&m2, "s390x"), entry(&m1, "ppc64le")])).unwrap_err();
@@ -243,7 +253,15 @@ fn names_ids_and_prefixes() {
     let a = f.image("one:1", &[Tar::new().file("a", b"1").end()]).unwrap();
     let b = f.image("one:2", &[Tar::new().file("a", b"2").end()]).unwrap();
     f.store().tag("one:1", &"example.com/x".parse().unwrap()).unwrap();
-    for name in ["one:1", "docker.io/library/one:1", "example.com/x", "example.com/x:latest", &a.to_string(), &a.hex(), &a.short()] {
+    for name in [
+        "one:1",
+        "docker.io/library/one:1",
+        "example.com/x",
+        "example.com/x:latest",
+        &a.to_string(),
+        &a.hex(),
+        &a.short(),
+    ] {
         assert_eq!(f.store().resolve(name).unwrap().id, a, "{name}");
     }
     let e = f.store().resolve("one").unwrap_err();
@@ -382,7 +400,10 @@ fn the_embedded_image() {
     let id = f.store().ensure_hello(b"program").unwrap();
     assert_eq!(f.store().resolve(HELLO).unwrap().id, id);
     let file = f.tree(&id).join("hello");
-    assert_eq!((std::fs::read(&file).unwrap(), std::fs::metadata(&file).unwrap().mode()), (b"program".to_vec(), 0o100755));
+    assert_eq!(
+        (std::fs::read(&file).unwrap(), std::fs::metadata(&file).unwrap().mode()),
+        (b"program".to_vec(), 0o100755)
+    );
     assert_eq!(f.store().image(&id).unwrap().config.config.cmd, ["/hello"]);
     f.reopen();
     assert_eq!(f.store().ensure_hello(b"program").unwrap(), id);

@@ -310,7 +310,9 @@ impl Tree {
                 let stat = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io)?;
                 if what(&stat) == What::Dir { self.make_opaque(&dir, name) } else { Ok(()) }
             }
-            other => other.map_err(io),
+            // The same archive must give the same tree, so the time cannot be now.
+            Ok(()) => utimensat(&dir.fd, name, &times((0, 0)), AtFlags::SYMLINK_NOFOLLOW).map_err(io),
+            Err(e) => Err(io(e)),
         }
     }
 
