@@ -30,7 +30,7 @@ fn role(name: &str, mut words: Vec<OsString>) -> i32 {
     match words.first().and_then(|w| w.to_str()) {
         Some("daemon") => daemon::main(words.split_off(1)),
         Some("oci") => oci::main(words.split_off(1)),
-        Some("shim") => dhow_shim::zygote_main(&words.split_off(1)),
+        Some("shim") => dhow_shim::zygote_main(words.split_off(1)),
         _ => cli::main(words),
     }
 }

@@ -1,25 +1,27 @@
-//! The front of the crate: every command an adapter may give.
+//! The front of the crate: every command an adapter may give. Each is a few lines; the work is in the modules.
 
 use crate::config::*;
+use crate::container::attach::{self, AttachTicket};
+use crate::container::create;
+use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::view::*;
-use dhow_types::{Error, Result};
+use crate::{exec, images, info, list, logs, open, shown, stop};
+use dhow_shim::protocol::Request;
+use dhow_types::Result;
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// The engine. Methods must be called inside a tokio runtime with I/O and time enabled.
-#[derive(Debug)]
 pub struct Engine {
-    settings: Settings,
+    core: Arc<Core>,
 }
 
-/// A place at a container's streams, taken before the caller has a connection to give.
-#[derive(Debug)]
-pub struct AttachTicket {
-    /// The container (or exec) has a terminal: one raw stream. Otherwise Docker's eight-byte frames.
-    pub tty: bool,
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("settings", &self.core.settings).finish_non_exhaustive()
+    }
 }
 
 /// A wait that is registered.
@@ -28,32 +30,11 @@ pub struct WaitTicket {
     rx: oneshot::Receiver<WaitResult>,
 }
 
-/// A log that is being read.
-#[derive(Debug)]
-pub struct LogStream {
-    /// The container has a terminal: raw bytes instead of frames.
-    pub tty: bool,
-    /// The pieces; ends after the last, or after an error.
-    pub chunks: mpsc::Receiver<Result<LogChunk>>,
-}
-
 /// A load that is under way.
 #[derive(Debug)]
 pub struct LoadStream {
     /// What happens.
     pub events: mpsc::Receiver<LoadEvent>,
-}
-
-fn unbuilt<T>() -> Result<T> {
-    Err(Error::unavailable("the engine is not ready"))
-}
-
-impl AttachTicket {
-    /// Gives the client's connection away. `leftover` are bytes the client sent already.
-    /// From here on the shim speaks with the client; the caller must forget the connection.
-    pub async fn hand_over(self, _connection: OwnedFd, _leftover: Vec<u8>) -> Result<()> {
-        unbuilt()
-    }
 }
 
 impl WaitTicket {
@@ -66,105 +47,143 @@ impl WaitTicket {
 impl Engine {
     /// Opens the root and the state directory and takes up what was left running.
     pub async fn open(settings: Settings) -> Result<Arc<Engine>> {
-        Ok(Arc::new(Self { settings }))
+        Ok(Arc::new(Self { core: open::open(settings).await? }))
     }
     /// The settings it was opened with.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.core.settings
     }
     /// Makes a container.
-    pub async fn create(&self, _request: CreateRequest) -> Result<Created> {
-        unbuilt()
+    pub async fn create(&self, request: CreateRequest) -> Result<Created> {
+        create::create(&self.core, request).await
     }
     /// Starts a container. `NotModified` if it runs.
-    pub async fn start(&self, _name: &str) -> Result<()> {
-        unbuilt()
+    pub async fn start(&self, name: &str) -> Result<()> {
+        let container = self.core.registry().find(name)?;
+        container.start().await
     }
     /// Stops a container: the signal, then after `timeout` seconds (-1: never) SIGKILL. `NotModified` if it does not run.
-    pub async fn stop(&self, _name: &str, _timeout: Option<i64>, _signal: Option<&str>) -> Result<()> {
-        unbuilt()
+    pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+        stop::stop(&self.core, name, timeout, signal).await
     }
     /// Sends a signal (`KILL` if `None`).
-    pub async fn kill(&self, _name: &str, _signal: Option<&str>) -> Result<()> {
-        unbuilt()
+    pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
+        stop::kill(&self.core, name, signal).await
     }
     /// Registers a wait before it returns, so that a caller can answer its client at once.
-    pub async fn wait(&self, _name: &str, _condition: WaitCondition) -> Result<WaitTicket> {
-        unbuilt()
+    pub async fn wait(&self, name: &str, condition: WaitCondition) -> Result<WaitTicket> {
+        let container = self.core.registry().find(name)?;
+        Ok(WaitTicket { rx: container.wait(condition)? })
     }
     /// Takes a place at the streams of a container, also before it is started.
-    pub async fn attach(&self, _name: &str, _request: AttachRequest) -> Result<AttachTicket> {
-        unbuilt()
+    pub async fn attach(&self, name: &str, request: AttachRequest) -> Result<AttachTicket> {
+        let container = self.core.registry().find(name)?;
+        attach::attach(&self.core, &container, request)
     }
     /// Reads the log.
-    pub async fn logs(&self, _name: &str, _request: LogsRequest) -> Result<LogStream> {
-        unbuilt()
+    pub async fn logs(&self, name: &str, request: LogsRequest) -> Result<LogStream> {
+        let container = self.core.registry().find(name)?;
+        logs::open(&self.core, &container, request)
     }
     /// Sets the size of the terminal.
-    pub async fn resize(&self, _name: &str, _height: u16, _width: u16) -> Result<()> {
-        unbuilt()
+    pub async fn resize(&self, name: &str, height: u16, width: u16) -> Result<()> {
+        let link = self.core.registry().find(name)?.running()?;
+        link.call(Request::Resize { exec_id: None, width, height }, Vec::new()).await.map(drop)
     }
     /// Removes a container, with its anonymous volumes if `volumes`.
-    pub async fn remove(&self, _name: &str, _force: bool, _volumes: bool) -> Result<()> {
-        unbuilt()
+    pub async fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
+        stop::remove(&self.core, name, force, volumes).await
     }
     /// Everything about one container.
-    pub async fn inspect(&self, _name: &str, _size: bool) -> Result<ContainerView> {
-        unbuilt()
+    pub async fn inspect(&self, name: &str, size: bool) -> Result<ContainerView> {
+        let container = self.core.registry().find(name)?;
+        let mut view = shown::view(&self.core, &container);
+        if size {
+            self.measure(&container.record(), &mut view).await?;
+        }
+        Ok(view)
+    }
+    async fn measure(&self, record: &crate::record::Record, view: &mut ContainerView) -> Result<()> {
+        let (core, record) = (self.core.clone(), record.clone());
+        let (own, all) = blocking(move || shown::sizes(&core, &record)).await?;
+        view.size_rw = Some(own);
+        view.size_root_fs = Some(all);
+        Ok(())
     }
     /// The containers, newest first.
-    pub async fn list(&self, _request: ListRequest) -> Result<Vec<ContainerView>> {
-        unbuilt()
+    pub async fn list(&self, request: ListRequest) -> Result<Vec<ContainerView>> {
+        let all = self.core.registry().all();
+        let views = all.iter().map(|c| shown::view(&self.core, c)).collect();
+        let mut chosen = self.select(views, &request)?;
+        if request.size {
+            for view in &mut chosen {
+                let record = self.core.registry().find(view.id.as_str())?.record();
+                self.measure(&record, view).await?;
+            }
+        }
+        Ok(chosen)
+    }
+    fn select(&self, views: Vec<ContainerView>, request: &ListRequest) -> Result<Vec<ContainerView>> {
+        let context = list::Context {
+            find: &|name| Ok(self.core.registry().find(name)?.record().created),
+            image: &|name| self.core.store.resolve(name).ok().map(|i| i.id),
+        };
+        list::select(views, request, &context)
     }
     /// Prepares one more program in a running container and gives its id.
-    pub async fn exec_create(&self, _name: &str, _request: ExecRequest) -> Result<String> {
-        unbuilt()
+    pub async fn exec_create(&self, name: &str, request: ExecRequest) -> Result<String> {
+        let container = self.core.registry().find(name)?;
+        exec::create(&self.core, &container, request)
     }
     /// Starts an exec. With `detach` it runs when this returns `None`; else it starts when the ticket is handed over,
     /// and an error of the start is written to the client's stream, as Docker does.
-    pub async fn exec_start(&self, _id: &str, _start: ExecStart) -> Result<Option<AttachTicket>> {
-        unbuilt()
+    pub async fn exec_start(&self, id: &str, start: ExecStart) -> Result<Option<AttachTicket>> {
+        let exec = exec::claim(&self.core, id, &start)?;
+        if start.detach {
+            exec::start_detached(&self.core, &exec, start.console_size).await?;
+            return Ok(None);
+        }
+        Ok(Some(attach::for_exec(&self.core, exec)))
     }
     /// Everything about one exec.
-    pub async fn exec_inspect(&self, _id: &str) -> Result<ExecView> {
-        unbuilt()
+    pub async fn exec_inspect(&self, id: &str) -> Result<ExecView> {
+        exec::inspect(&self.core, id).await
     }
     /// Sets the size of an exec's terminal.
-    pub async fn exec_resize(&self, _id: &str, _height: u16, _width: u16) -> Result<()> {
-        unbuilt()
+    pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
+        exec::resize(&self.core, id, height, width).await
     }
     /// All images, newest first.
     pub async fn images(&self) -> Result<Vec<ImageView>> {
-        unbuilt()
+        images::list(&self.core).await
     }
     /// One image.
-    pub async fn image_inspect(&self, _name: &str) -> Result<ImageView> {
-        unbuilt()
+    pub async fn image_inspect(&self, name: &str) -> Result<ImageView> {
+        images::inspect(&self.core, name).await
     }
     /// Gives an image one more name (`repo` and `tag` as the caller got them; an empty tag is `latest`).
-    pub async fn tag(&self, _source: &str, _repo: &str, _tag: &str) -> Result<()> {
-        unbuilt()
+    pub async fn tag(&self, source: &str, repo: &str, tag: &str) -> Result<()> {
+        images::tag(&self.core, source, repo, tag).await
     }
     /// Removes a name of an image, and the image with its last name.
-    pub async fn remove_image(&self, _name: &str, _force: bool) -> Result<Vec<ImageRemoved>> {
-        unbuilt()
+    pub async fn remove_image(&self, name: &str, force: bool) -> Result<Vec<ImageRemoved>> {
+        images::remove(&self.core, name, force).await
     }
     /// Loads an archive. `input` is read on a thread of its own.
-    pub fn load(&self, _input: Box<dyn Read + Send>) -> LoadStream {
-        let (_tx, events) = mpsc::channel(1);
-        LoadStream { events }
+    pub fn load(&self, input: Box<dyn Read + Send>) -> LoadStream {
+        LoadStream { events: images::load(&self.core, input) }
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {
-        unbuilt()
+        info::info(&self.core).await
     }
     /// Versions.
     pub fn version(&self) -> VersionView {
-        VersionView::default()
+        info::version(&self.core)
     }
     /// The networks: `bridge`, `host` and `none`.
     pub async fn networks(&self) -> Result<Vec<NetworkInfo>> {
-        unbuilt()
+        Ok(info::networks(&self.core))
     }
     /// Lets go of everything in good order. Containers go on.
     pub async fn close(&self) {}

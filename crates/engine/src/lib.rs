@@ -5,10 +5,36 @@
 //! containers never depend on the life of the engine.
 
 pub mod config;
+mod container;
+mod copyup;
+mod core;
 mod engine;
+mod exec;
+mod images;
+mod info;
+mod link;
+mod list;
+mod logs;
+mod machine;
+mod merged;
+mod network;
+mod open;
+pub mod plan;
+mod record;
+mod registry;
+mod seccomp;
 pub mod settings;
+mod shown;
+mod stop;
+mod trash;
+mod undo;
+mod users;
 pub mod view;
+mod volumes;
+mod wait;
 
 pub use config::{AttachRequest, CreateRequest, ExecRequest, ExecStart, ListRequest, LogsRequest, WaitCondition};
-pub use engine::{AttachTicket, Engine, LoadStream, LogStream, WaitTicket};
+pub use container::attach::AttachTicket;
+pub use engine::{Engine, LoadStream, WaitTicket};
 pub use settings::Settings;
+pub use view::LogStream;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub netns_pool: usize,
     /// How the zygote is started.
     pub shim_spawn: ShimSpawn,
+    /// The static program of the built-in image `dhow/hello`.
+    pub hello: &'static [u8],
     /// Version of the program, for `info`.
     pub version: String,
 }

@@ -233,6 +233,15 @@ pub struct LogChunk {
     pub bytes: Vec<u8>,
 }
 
+/// A log that is being read.
+#[derive(Debug)]
+pub struct LogStream {
+    /// The container has a terminal: raw bytes instead of frames.
+    pub tty: bool,
+    /// The pieces; ends after the last, or after an error.
+    pub chunks: tokio::sync::mpsc::Receiver<dhow_types::Result<LogChunk>>,
+}
+
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {

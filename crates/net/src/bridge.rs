@@ -20,6 +20,7 @@ use crate::firewall::Firewall;
 use crate::model::{Connect, Endpoint, Mac};
 use crate::netlink::{Batch, Socket};
 use crate::netns;
+use crate::nft::pin::Member;
 use crate::pool::{NetnsSlot, Plugged};
 use crate::ports::Ports;
 use crate::rtnl::{self, Pair};
@@ -57,7 +58,8 @@ pub struct BridgeConfig {
     /// Whether containers on the bridge may talk to each other (Docker's `icc`, on by default). Off, they still reach
     /// each other's published ports, except where the host runs br_netfilter.
     pub icc: bool,
-    /// Blocks link-local targets (cloud metadata at 169.254.169.254) and forged source addresses.
+    /// Blocks link-local targets (cloud metadata at 169.254.169.254) and forged addresses: outside the subnet by the
+    /// IP firewall, and each port to its own Ethernet and IPv4 address by a table of the bridge family.
     pub hardened: bool,
 }
 
@@ -143,13 +145,15 @@ impl Bridge {
             }
             self.plug(slot, ip)?;
         }
-        if let (Some(mac), Some(route)) = (mac, &slot.route) {
+        if let (Some(mac), Some(route), Some(Plugged { lease, pin })) = (mac, &slot.route, &slot.plugged) {
+            // Before the address is used: it announces itself.
+            self.0.firewall.pin(Member { ifname: pin.ifname().to_owned(), mac, ip: lease.ip() })?;
             let mut batch = Batch::new();
             rtnl::set_mac_announced(&mut batch, netns::eth0(route)?, mac);
             route.request(&batch).with_context(|| format!("give eth0 the MAC address {mac}"))?;
         }
         let plugged = slot.plugged.as_ref().ok_or_else(|| Error::system("the network namespace has no eth0"))?;
-        let (ip, host_ifname) = (plugged.lease.ip(), plugged.host_ifname.clone());
+        let (ip, host_ifname) = (plugged.lease.ip(), plugged.pin.ifname().to_owned());
 
         let bound = self.0.ports.reserve(container, ports)?;
         if let Err(e) = self.0.firewall.publish(ip, &bound) {
@@ -158,6 +162,7 @@ impl Bridge {
         }
         if let Some(plugged) = slot.plugged.take() {
             plugged.lease.keep(container);
+            plugged.pin.keep();
         }
         // The socket would keep the namespace alive after the container.
         slot.route = None;
@@ -180,11 +185,13 @@ impl Bridge {
             Some(ip) => self.0.addresses.lease_exact(ip)?,
             None => self.0.addresses.lease()?,
         };
-        let host_ifname = self.new_pair(slot, &lease)?;
+        let ifname = self.new_pair(slot, &lease)?;
+        self.0.firewall.pin(Member { ifname: ifname.clone(), mac: Mac::from_ip(lease.ip()), ip: lease.ip() })?;
+        let pin = Pin { bridge: self.clone(), ifname, kept: false };
         let address = Ipv4Net::new(lease.ip(), self.0.device.gateway.prefix_len())
             .map_err(|e| Error::system(format!("prefix of the bridge: {e}")))?;
         netns::configure_eth0(route, address, self.gateway())?;
-        slot.plugged = Some(Plugged { lease, host_ifname });
+        slot.plugged = Some(Plugged { lease, pin });
         Ok(())
     }
 
@@ -222,6 +229,7 @@ impl Bridge {
     pub fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
         self.check(endpoint)?;
         let unpublished = self.0.firewall.unpublish(endpoint.ip, &endpoint.ports);
+        let unpinned = self.0.firewall.unpin(&endpoint.host_ifname);
         self.0.ports.release(&endpoint.container, &endpoint.ports);
         self.0.addresses.release(&endpoint.container, endpoint.ip);
         let mut leaving = self.leaving();
@@ -231,7 +239,10 @@ impl Bridge {
         if first && let Some(waker) = self.waker().upgrade() {
             crate::pool::wake(&waker);
         }
-        unpublished
+        match (unpublished, unpinned) {
+            (Err(a), Err(b)) => Err(Error::new(a.kind(), format!("{a}; {b}"))),
+            (a, b) => a.and(b),
+        }
     }
 
     /// Takes an endpoint over that an earlier daemon made: its address and ports are held again. When all are
@@ -240,7 +251,8 @@ impl Bridge {
         self.check(endpoint)?;
         self.0.addresses.adopt(&endpoint.container, endpoint.ip)?;
         self.0.ports.adopt(&endpoint.container, &endpoint.ports)?;
-        self.0.firewall.adopt(endpoint.ip, &endpoint.ports);
+        let Endpoint { host_ifname, mac, ip, ports, .. } = endpoint;
+        self.0.firewall.adopt(*ip, ports, Member { ifname: host_ifname.clone(), mac: *mac, ip: *ip });
         Ok(())
     }
 
@@ -310,6 +322,31 @@ impl Bridge {
         match Socket::route().map_err(Into::into).and_then(|s| s.request(&batch)) {
             Err(e) if !rtnl::is_absent(&e.cause) => Err(e).context("remove the devices of containers that left"),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A port of the bridge with the right to send, which ends when dropped unless an endpoint [keeps](Pin::keep) it.
+pub(crate) struct Pin {
+    bridge: Bridge,
+    ifname: String,
+    kept: bool,
+}
+
+impl Pin {
+    fn ifname(&self) -> &str {
+        &self.ifname
+    }
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The port goes away with its namespace in any case; a leftover element names a device that is gone.
+            let _ = self.bridge.0.firewall.unpin(&self.ifname);
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::conntrack::{self, Flows};
 use crate::model::{BoundPort, Protocol};
 use crate::netlink::{Received, Socket};
-use crate::nft::{self, Element, rules::Policy};
+use crate::nft::{self, Element, pin::Member, rules::Policy};
 use dhow_types::{Context, Error, Result};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 struct State {
     socket: Socket,
     published: BTreeSet<Element>,
+    /// What the ports of a hardened bridge may call themselves; empty otherwise.
+    members: Vec<Member>,
     /// Whether this daemon wrote the table. One that an earlier daemon left stays in force until all of its
     /// endpoints are adopted, so that published ports keep working through a restart.
     written: bool,
@@ -33,7 +35,7 @@ impl Firewall {
         let socket = Socket::netfilter().context("open a netlink socket for nftables")?;
         let there = nft::exists(&socket, &policy).map_err(|e| unsupported(Error::from(e)))?;
         let port = socket.port();
-        let state = State { socket, published: BTreeSet::new(), written: false };
+        let state = State { socket, published: BTreeSet::new(), members: Vec::new(), written: false };
         let firewall = Self { policy, port, state: Mutex::new(state) };
         if !there {
             firewall.reassert().map_err(unsupported)?;
@@ -82,9 +84,39 @@ impl Firewall {
         done.and(forgotten)
     }
 
-    /// Writes down what an earlier daemon published; [`Firewall::reassert`] makes it so.
-    pub fn adopt(&self, container: Ipv4Addr, ports: &[BoundPort]) {
+    /// On a hardened bridge, lets a port send as this member and nothing else. A second call for the port replaces
+    /// the first.
+    pub fn pin(&self, member: Member) -> Result<()> {
+        if !self.policy.hardened {
+            return Ok(());
+        }
         let mut state = self.state();
+        let removed = state.take_member(&member.ifname);
+        state.members.push(member.clone());
+        let done = state.apply(&self.policy, |policy| nft::pin::change(&policy.table(), &removed, std::slice::from_ref(&member)));
+        if done.is_err() {
+            state.take_member(&member.ifname);
+        }
+        done
+    }
+
+    /// Forgets a port.
+    pub fn unpin(&self, ifname: &str) -> Result<()> {
+        let mut state = self.state();
+        let removed = state.take_member(ifname);
+        if removed.is_empty() {
+            return Ok(());
+        }
+        state.apply(&self.policy, |policy| nft::pin::change(&policy.table(), &removed, &[]))
+    }
+
+    /// Writes down what an earlier daemon published; [`Firewall::reassert`] makes it so.
+    pub fn adopt(&self, container: Ipv4Addr, ports: &[BoundPort], member: Member) {
+        let mut state = self.state();
+        if self.policy.hardened {
+            state.take_member(&member.ifname);
+            state.members.push(member);
+        }
         state.published.extend(elements(container, ports));
         state.written = false;
     }
@@ -128,9 +160,13 @@ impl State {
         }
     }
 
+    fn take_member(&mut self, ifname: &str) -> Vec<Member> {
+        self.members.extract_if(.., |m| m.ifname == ifname).collect()
+    }
+
     fn rewrite(&mut self, policy: &Policy) -> Result<()> {
         let elements: Vec<Element> = self.published.iter().copied().collect();
-        let done = self.socket.request(&nft::replace(policy, &elements));
+        let done = self.socket.request(&nft::replace(policy, &elements, &self.members));
         self.written = done.is_ok();
         done.with_context(|| format!("write the nftables table {}", policy.table()))
     }

@@ -5,7 +5,7 @@
 //! moment, and yields to everything else by its nice value.
 
 use crate::addresses::Lease;
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Pin};
 use crate::netlink::Socket;
 use crate::netns::{self, Astray, Home, THREAD_STACK};
 use crate::nft::NOTIFICATIONS;
@@ -48,7 +48,7 @@ impl Default for PoolConfig {
 /// What makes a namespace part of a bridge.
 pub(crate) struct Plugged {
     pub(crate) lease: Lease,
-    pub(crate) host_ifname: String,
+    pub(crate) pin: Pin,
 }
 
 /// A network namespace with `lo` up, IPv6 off for devices to come, [`PRESET_SYSCTLS`] set, and perhaps `eth0`.

@@ -34,6 +34,35 @@ fn the_hardened_table_without_icc() {
         let bridge = Bridge::ensure(config).unwrap();
         assert_eq!(bridge.gateway().to_string(), "10.7.0.254");
         assert_eq!(listing(&bridge), include_str!("golden/hardened.nft"));
+        let pins = || {
+            let text = sh("nft -s list table bridge dhow-br-test.1");
+            text.lines().map(|l| l.trim_end().replace('\t', "    ") + "\n").collect::<String>()
+        };
+        let (mut netns, container, mac) = (NetnsSlot::new().unwrap(), id(1), "02:00:00:00:00:99".parse().unwrap());
+        let request = Connect { container: &container, netns: &mut netns, ports: &[], mac: Some(mac), ip: None };
+        let endpoint = bridge.connect(request).unwrap();
+        assert_eq!(pins().replace(&endpoint.host_ifname, "vethNAME"), include_str!("golden/pins.nft"));
+        let before = pins();
+        bridge.reassert().unwrap();
+        assert_eq!(pins(), before);
+        // A second daemon's view after a restart, and the end of the endpoint.
+        let again = Bridge::ensure(BridgeConfig {
+            name: Some("br-test.1".into()),
+            icc: false,
+            hardened: true,
+            ..BridgeConfig::new("a")
+        });
+        let again = again.unwrap();
+        again.adopt(&endpoint).unwrap();
+        again.reassert().unwrap();
+        assert_eq!(pins(), before);
+        again.disconnect(&endpoint).unwrap();
+        assert!(!pins().contains("elements"), "{}", pins());
+        drop(try_container(&again, 2, &[]).unwrap());
+        drop(NetnsSlot::new().and_then(|_| try_container(&again, 3, &[("80/tcp", "203.0.113.1", "80")])).err().unwrap());
+        assert_eq!(pins().matches("veth").count(), 2, "only the connected one: {}", pins());
+        again.remove().unwrap();
+        assert_eq!(sh("nft list ruleset"), "");
     });
 }
 

@@ -183,6 +183,41 @@ fn hardened_blocks_cloud_metadata_and_forged_sources() {
 }
 
 #[test]
+fn hardened_ends_spoofing_between_containers() {
+    on_a_host(|| {
+        let hard = Bridge::ensure(BridgeConfig { hardened: true, ..BridgeConfig::new("b") }).unwrap();
+        for (bridge, open) in [(bridge("a"), true), (hard, false)] {
+            let (evil, victim) = (container(&bridge, 1, &[]), container(&bridge, 2, &[]));
+            let (gateway, ip) = (bridge.gateway(), victim.endpoint.ip);
+            serve(None, gateway, 7000);
+            sh(&format!("echo 0 > /proc/sys/net/ipv4/neigh/{}/locktime", bridge.name()));
+            let known = || sh(&format!("ip neigh show {ip}"));
+            for c in [&evil, &victim] {
+                assert_eq!(within(c.netns.fd(), || tcp(gateway, 7000)), said(c.endpoint.ip), "the lawful twin");
+            }
+            assert_eq!(within(evil.netns.fd(), || tcp(ip, 80)), said(evil.endpoint.ip), "the lawful twin");
+            // It claims the victim's address by a gratuitous ARP, and in packets.
+            within(evil.netns.fd(), || {
+                sh(&format!("echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify; ip addr add {ip}/32 dev eth0"));
+                sh(&format!("ip link set eth0 address {}", evil.endpoint.mac));
+                let socket = UdpSocket::bind((ip, 0)).unwrap();
+                socket.send_to(b"x", (gateway, 7000)).unwrap();
+                assert_eq!(tcp(gateway, 7000), said(evil.endpoint.ip), "what was sent before has been seen");
+            });
+            let (evil_mac, mac) = (evil.endpoint.mac.to_string(), victim.endpoint.mac.to_string());
+            assert_eq!((known().contains(&evil_mac), known().contains(&mac)), (open, !open), "{}", bridge.name());
+            // It takes another Ethernet address.
+            within(evil.netns.fd(), || sh("ip link set eth0 address 02:00:00:00:00:66"));
+            assert_eq!(within(evil.netns.fd(), || tcp(gateway, 7000)).is_some(), open, "{}", bridge.name());
+            bridge.disconnect(&evil.endpoint).unwrap();
+            if !open {
+                assert_eq!(within(victim.netns.fd(), || tcp(gateway, 7000)), said(ip), "the victim noticed nothing");
+            }
+        }
+    });
+}
+
+#[test]
 fn udp_flows_follow_the_publishing() {
     on_a_host(|| {
         let (bridge, lan) = (bridge("a"), neighbour());

@@ -1,5 +1,7 @@
 //! A process that loads is killed in the middle: what the next one finds is whole.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use dhow_store::{Store, StoreConfig};

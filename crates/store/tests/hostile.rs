@@ -1,6 +1,8 @@
 //! Tricks that archives were seen to play, one row each: refused with a word about why, or confined to
 //! the layer's own tree. Whatever is accepted must come back from its recipe byte for byte.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use dhow_store::{Limits, StoreConfig};

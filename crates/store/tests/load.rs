@@ -1,6 +1,8 @@
 //! Loading what tools really write: docker archives old and new, OCI layouts, compressed or not; and what
 //! can be done with images afterwards.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use dhow_store::{HELLO, InUse, Removed, Store, StoreConfig};

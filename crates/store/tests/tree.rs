@@ -1,6 +1,8 @@
 //! The tree a layer becomes: the same as GNU tar makes of ordinary archives, and with everything that
 //! images may carry. Archives from GNU tar in all its formats, and random ones.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use dhow_types::Digest;

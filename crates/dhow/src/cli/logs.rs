@@ -92,8 +92,7 @@ fn moment(text: &str, now: jiff::Timestamp) -> Result<String> {
             // without a zone: the caller's own
             text.parse::<jiff::civil::DateTime>()
                 .or_else(|_| text.parse::<jiff::civil::Date>().map(|d| d.to_datetime(jiff::civil::Time::midnight())))
-                .and_then(|t| t.to_zoned(jiff::tz::TimeZone::system()))
-                .map(|z| z.timestamp())
+                .and_then(|t| jiff::tz::TimeZone::system().to_timestamp(t))
         })
         .ok();
     match parsed {

@@ -65,9 +65,13 @@ fn run(args: settings::DaemonArgs) -> Result<()> {
 }
 
 async fn serve(settings: Settings, background: bool) -> Result<()> {
-    let listeners = dhow_server::listen(&settings.hosts).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let listeners = settings
+        .hosts
+        .iter()
+        .map(|host| dhow_server::Listener::open(host))
+        .collect::<dhow_types::Result<Vec<_>>>()?;
     let pid_file = settings.pid_file.clone();
-    let engine = dhow_engine::Engine::open(settings.engine).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+    let engine = dhow_engine::Engine::open(settings.engine).await?;
     write_pid(&pid_file)?;
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut int = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
@@ -81,7 +85,7 @@ async fn serve(settings: Settings, background: bool) -> Result<()> {
             _ = int.recv() => {}
         }
     };
-    let served = dhow_server::serve(engine, listeners, stop).await.map_err(|e| anyhow::anyhow!("{e}"));
+    let served = dhow_server::serve(engine, listeners, stop).await.map_err(Into::into);
     // Containers go on; the next daemon takes them up.
     let _ = std::fs::remove_file(&pid_file);
     served

@@ -136,6 +136,7 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
         },
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
+        hello: dhow_sys::guest::HELLO,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok(Settings {

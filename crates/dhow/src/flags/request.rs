@@ -70,7 +70,7 @@ pub fn build(
     let mut networking = NetworkingConfig::default();
     if let Some(mac) = &flags.mac_address {
         let endpoint = EndpointSettings { mac_address: mac.clone(), ..Default::default() };
-        networking.endpoints_config = Some([(network.clone(), endpoint)].into());
+        networking.endpoints_config = Some([(network.clone(), Some(endpoint))].into());
     }
     let binds = volumes_.into_iter().filter_map(|v| match v {
         Volume::Bind(text) => Some(text),

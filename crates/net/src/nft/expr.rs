@@ -17,11 +17,17 @@ pub const CT_ESTABLISHED_RELATED: u32 = 2 | 4;
 /// `ct status dnat`.
 pub const CT_STATUS_DNAT: u32 = 1 << 5;
 
+/// The fifth and the seventh 4-byte part, behind a device's name in [`REG`] and behind an Ethernet address.
+const REG_5TH: u32 = 12;
+const REG_7TH: u32 = 14;
+const LOOKUP_INVERTED: u32 = 1;
+const META_PROTOCOL: u32 = 1;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_L4PROTO: u32 = 16;
 const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
+const BASE_LINK: u32 = 0;
 const BASE_NETWORK: u32 = 1;
 const BASE_TRANSPORT: u32 = 2;
 const FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -29,7 +35,8 @@ const FIB_F_DADDR: u32 = 2;
 const RTN_LOCAL: u32 = 2;
 const NAT_DNAT: u32 = 1;
 const NFPROTO_IPV4: u32 = 2;
-const IFNAMSIZ: usize = 16;
+/// Length of a device's name in a register or an element.
+pub const IFNAMSIZ: usize = 16;
 
 /// What ends a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +88,16 @@ pub enum Expr {
         /// Whether the destination address is part of its key.
         with_address: bool,
     },
+    /// `iifname != @set`: the frame came by none of these devices.
+    InputDeviceNotIn(&'static str),
+    /// `meta protocol … iifname . ether saddr . (ip saddr | arp saddr ip) @set`: an IPv4 packet or an ARP message
+    /// whose port, Ethernet address and IPv4 address of the sender belong together.
+    SenderIn {
+        /// The set.
+        set: &'static str,
+        /// ARP, or else IPv4.
+        arp: bool,
+    },
     /// `masquerade`.
     Masquerade,
     /// The end.
@@ -104,6 +121,19 @@ impl Expr {
                 compare(batch, true, &RTN_LOCAL.to_ne_bytes());
             }
             Self::DnatByMap { map, with_address } => dnat_by_map(batch, map, *with_address),
+            Self::InputDeviceNotIn(set) => {
+                meta(batch, META_IIFNAME, REG);
+                lookup(batch, set, LOOKUP_INVERTED);
+            }
+            Self::SenderIn { set, arp } => {
+                let (ether_type, ip_offset) = if *arp { (0x0806u16, 14) } else { (0x0800, 12) };
+                meta(batch, META_PROTOCOL, REG);
+                compare(batch, true, &ether_type.to_be_bytes());
+                meta(batch, META_IIFNAME, REG);
+                payload(batch, REG_5TH, BASE_LINK, 6, 6);
+                payload(batch, REG_7TH, BASE_NETWORK, ip_offset, 4);
+                lookup(batch, set, 0);
+            }
             Self::Masquerade => expr(batch, "masq", |_| {}),
             Self::Verdict(verdict) => {
                 let (code, chain) = match verdict {
@@ -165,11 +195,22 @@ fn meta(batch: &mut Batch, key: u32, register: u32) {
 }
 
 fn device(batch: &mut Batch, key: u32, equal: bool, name: &str) {
+    meta(batch, key, REG);
+    compare(batch, equal, &padded_name(name));
+}
+
+/// A device's name as the kernel compares it.
+pub fn padded_name(name: &str) -> [u8; IFNAMSIZ] {
     let mut padded = [0u8; IFNAMSIZ];
     let length = name.len().min(IFNAMSIZ - 1);
     padded[..length].copy_from_slice(&name.as_bytes()[..length]);
-    meta(batch, key, REG);
-    compare(batch, equal, &padded);
+    padded
+}
+
+fn lookup(batch: &mut Batch, set: &str, flags: u32) {
+    expr(batch, "lookup", |b| {
+        b.attr_text(1, set).attr_be32(2, REG).attr_be32(5, flags);
+    });
 }
 
 fn address(batch: &mut Batch, offset: u32, equal: bool, net: ipnet::Ipv4Net) {

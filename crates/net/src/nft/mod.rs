@@ -4,14 +4,17 @@
 //! What the rules are is decided in `rules`; which ports are published, in `crate::firewall`.
 
 mod expr;
+pub mod pin;
 pub mod rules;
 
 use crate::model::BoundPort;
 use crate::netlink::{self, ACK, APPEND, Batch, CREATE, Received, Refused, Socket};
+use pin::Member;
 use rules::{Chain, PORTS_ANY, PORTS_AT, Policy};
 use std::net::Ipv4Addr;
 
 const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_BRIDGE: u8 = 7;
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
@@ -79,16 +82,12 @@ impl Element {
     }
 }
 
-/// Removes the table if it is there, and writes it with these elements: atomic for packets.
-pub fn replace(policy: &Policy, elements: &[Element]) -> Batch {
+/// Removes the table if it is there, and writes it with these elements: atomic for packets. A hardened bridge has a
+/// second table of the same name in the bridge family.
+pub fn replace(policy: &Policy, elements: &[Element], members: &[Member]) -> Batch {
     let table = policy.table();
     transaction(|b| {
-        // Adding before deleting makes the deletion succeed whether the table was there or not.
-        for (kind, flags) in [(NEWTABLE, CREATE), (DELTABLE, 0), (NEWTABLE, CREATE)] {
-            object(b, kind, flags, |b| {
-                b.attr_text(1, &table);
-            });
-        }
+        new_table(b, NFPROTO_IPV4, &table);
         let any = (TYPE_PROTOCOL << 6 | TYPE_PORT, 8);
         let at = ((TYPE_ADDRESS << 6 | TYPE_PROTOCOL) << 6 | TYPE_PORT, 12);
         for (id, (name, (key_type, key_length))) in [(PORTS_ANY, any), (PORTS_AT, at)].into_iter().enumerate() {
@@ -98,18 +97,11 @@ pub fn replace(policy: &Policy, elements: &[Element]) -> Batch {
                 b.attr_be32(6, TYPE_ADDRESS << 6 | TYPE_PORT).attr_be32(7, 8).attr_be32(10, id as u32 + 1);
             });
         }
-        let chains = policy.chains();
-        for chain in &chains {
-            new_chain(b, &table, chain);
-        }
-        for (chain, rule) in chains.iter().flat_map(|c| c.rules.iter().map(move |r| (c, r))) {
-            object(b, NEWRULE, APPEND, |b| {
-                b.attr_text(1, &table).attr_text(2, chain.name).nest(4, |b| {
-                    rule.iter().for_each(|e| e.write(b));
-                });
-            });
-        }
+        put_chains(b, NFPROTO_IPV4, &table, &policy.chains());
         put_elements(b, NEWSETELEM, CREATE, &table, elements);
+        if policy.hardened {
+            pin::put_table(b, &table, members);
+        }
     })
 }
 
@@ -125,11 +117,14 @@ pub fn unpublish(policy: &Policy, elements: &[Element]) -> Batch {
 
 /// Removes the table.
 pub fn remove(policy: &Policy) -> Batch {
+    let families = [NFPROTO_IPV4, NFPROTO_BRIDGE];
     transaction(|b| {
-        for (kind, flags) in [(NEWTABLE, CREATE), (DELTABLE, 0)] {
-            object(b, kind, flags, |b| {
-                b.attr_text(1, &policy.table());
-            });
+        for &family in if policy.hardened { &families[..] } else { &families[..1] } {
+            for (kind, flags) in [(NEWTABLE, CREATE), (DELTABLE, 0)] {
+                object_of(b, family, kind, flags, |b| {
+                    b.attr_text(1, &policy.table());
+                });
+            }
         }
     })
 }
@@ -173,22 +168,44 @@ fn transaction(body: impl FnOnce(&mut Batch)) -> Batch {
 }
 
 fn object(batch: &mut Batch, kind: u16, flags: u16, body: impl FnOnce(&mut Batch)) {
+    object_of(batch, NFPROTO_IPV4, kind, flags, body);
+}
+
+fn object_of(batch: &mut Batch, family: u8, kind: u16, flags: u16, body: impl FnOnce(&mut Batch)) {
     batch.message(kind, flags, |b| {
-        b.put(&[NFPROTO_IPV4, 0, 0, 0]);
+        b.put(&[family, 0, 0, 0]);
         body(b);
     });
 }
 
-fn new_chain(batch: &mut Batch, table: &str, chain: &Chain) {
-    object(batch, NEWCHAIN, CREATE, |b| {
-        b.attr_text(1, table).attr_text(3, chain.name);
-        if let Some(hook) = chain.hook {
-            b.nest(4, |b| {
-                b.attr_be32(1, hook.number).attr(2, &hook.priority.to_be_bytes());
+/// An empty table, whatever was there. Adding before deleting makes the deletion succeed in any case.
+fn new_table(batch: &mut Batch, family: u8, table: &str) {
+    for (kind, flags) in [(NEWTABLE, CREATE), (DELTABLE, 0), (NEWTABLE, CREATE)] {
+        object_of(batch, family, kind, flags, |b| {
+            b.attr_text(1, table);
+        });
+    }
+}
+
+fn put_chains(batch: &mut Batch, family: u8, table: &str, chains: &[Chain]) {
+    for chain in chains {
+        object_of(batch, family, NEWCHAIN, CREATE, |b| {
+            b.attr_text(1, table).attr_text(3, chain.name);
+            if let Some(hook) = chain.hook {
+                b.nest(4, |b| {
+                    b.attr_be32(1, hook.number).attr(2, &hook.priority.to_be_bytes());
+                });
+                b.attr_text(7, hook.kind);
+            }
+        });
+    }
+    for (chain, rule) in chains.iter().flat_map(|c| c.rules.iter().map(move |r| (c, r))) {
+        object_of(batch, family, NEWRULE, APPEND, |b| {
+            b.attr_text(1, table).attr_text(2, chain.name).nest(4, |b| {
+                rule.iter().for_each(|e| e.write(b));
             });
-            b.attr_text(7, hook.kind);
-        }
-    });
+        });
+    }
 }
 
 fn put_elements(batch: &mut Batch, kind: u16, flags: u16, table: &str, elements: &[Element]) {

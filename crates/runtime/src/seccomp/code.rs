@@ -2,7 +2,7 @@
 //!
 //! The shape matters for the time to start a container, not only for the time of a call: when a filter is installed,
 //! the kernel runs it once for every call number (to learn which are always allowed), and compiles it. A balanced
-//! tree over intervals keeps both short. Nothing here knows a name, an action or a document.
+//! tree over intervals, whose leaves are shared, keeps both short. Nothing here knows a name, an action or a document.
 
 use super::doc::Operator;
 
@@ -60,152 +60,164 @@ impl Decision {
 pub(super) struct Table {
     /// `AUDIT_ARCH_*`.
     pub audit_arch: u32,
-    /// Sorted by first number; the first entry begins at 0.
+    /// Sorted by first number; not empty, and the first entry begins at 0.
     pub intervals: Vec<(u32, Decision)>,
 }
 
 /// The whole program: one tree per architecture, and `other` for calls made for any other architecture.
 pub(super) fn generate(tables: &[Table], other: u32) -> Vec<u64> {
-    let mut program = vec![instruction(LOAD, 0, 0, ARCHITECTURE)];
-    for table in tables {
-        let mut body = vec![instruction(LOAD, 0, 0, NUMBER)];
-        body.extend(tree(&table.intervals));
-        branch(&mut program, JUMP_EQUAL, table.audit_arch, body);
+    let mut program = Backwards::default();
+    let mut next = program.ret(other);
+    for table in tables.iter().rev() {
+        let root = program.tree(&table.intervals);
+        let root = program.push(instruction(LOAD, 0, 0, NUMBER), root);
+        next = program.branch(JUMP_EQUAL, table.audit_arch, root, next);
     }
-    program.push(ret(other));
-    program
+    program.push(instruction(LOAD, 0, 0, ARCHITECTURE), next);
+    program.instructions.reverse();
+    program.instructions
 }
 
-/// `if accumulator OP k { body }`; the body never falls through.
-fn branch(program: &mut Vec<u64>, jump: u16, k: u32, body: Vec<u64>) {
-    match u8::try_from(body.len()) {
-        Ok(length) => program.push(instruction(jump, 0, length, k)),
-        // Conditional jumps reach 255 instructions, the unconditional one any distance.
-        Err(_) => {
-            program.push(instruction(jump, 1, 0, k));
-            program.push(instruction(JUMP, 0, 0, body.len() as u32));
+/// How far a conditional jump reaches.
+const REACH: usize = u8::MAX as usize;
+
+/// A place in a program that grows from its end: how many instructions follow, and include, the one meant.
+type Place = usize;
+
+/// A program under construction, last instruction first: since jumps only go forward, every target exists already
+/// when a jump to it is written, and returns can be shared by all jumps that reach them.
+#[derive(Default)]
+struct Backwards {
+    instructions: Vec<u64>,
+    /// The newest return of each value.
+    returns: Vec<(u32, Place)>,
+}
+
+impl Backwards {
+    /// How many instructions a jump written now would skip to come to `place`.
+    fn distance(&self, place: Place) -> usize {
+        self.instructions.len() - place
+    }
+
+    /// Puts an instruction that falls through to `next`.
+    fn push(&mut self, instruction: u64, next: Place) -> Place {
+        if self.distance(next) != 0 {
+            self.put(self::instruction(JUMP, 0, 0, self.distance(next) as u32));
         }
+        self.put(instruction)
     }
-    program.extend(body);
-}
 
-/// Binary search over the intervals, with the number in the accumulator.
-fn tree(intervals: &[(u32, Decision)]) -> Vec<u64> {
-    match intervals {
-        [] => Vec::new(),
-        [(_, decision)] => leaf(decision),
-        _ => {
-            let (low, high) = intervals.split_at(intervals.len() / 2);
-            let mut program = Vec::new();
-            branch(&mut program, JUMP_GREATER_OR_EQUAL, high[0].0, tree(high));
-            program.extend(tree(low));
-            program
+    fn put(&mut self, instruction: u64) -> Place {
+        self.instructions.push(instruction);
+        self.instructions.len()
+    }
+
+    /// A return of `value`: one that a conditional jump from here reaches, or a new one.
+    fn ret(&mut self, value: u32) -> Place {
+        let known = self.returns.iter().position(|(v, _)| *v == value);
+        if let Some(at) = known
+            && self.distance(self.returns[at].1) <= REACH
+        {
+            return self.returns[at].1;
         }
+        let place = self.put(instruction(RETURN, 0, 0, value));
+        match known {
+            Some(at) => self.returns[at].1 = place,
+            None => self.returns.push((value, place)),
+        }
+        place
     }
-}
 
-/// The cases of a decision, one after the other. The number in the accumulator is lost, and no longer needed.
-fn leaf(decision: &Decision) -> Vec<u64> {
-    let mut program = Vec::new();
-    for (conditions, value) in &decision.cases {
-        // The length of a case is bounded by 6 arguments of at most 6 instructions, so jumps always reach.
-        let checks: Vec<Vec<Step>> = conditions.iter().map(check).collect();
-        let mut left: usize = checks.iter().map(Vec::len).sum();
-        for check in checks {
-            let mut left_in_check = check.len();
-            for step in check {
-                left -= 1;
-                left_in_check -= 1;
-                program.push(step.place(left_in_check as u8, left as u8 + 1));
+    /// A place that a conditional jump from here reaches, and leads to `target`.
+    fn near(&mut self, target: Place) -> Place {
+        if self.distance(target) <= REACH {
+            return target;
+        }
+        let there = self.instructions[target - 1];
+        if there as u16 == RETURN {
+            return self.ret((there >> 32) as u32);
+        }
+        self.put(instruction(JUMP, 0, 0, self.distance(target) as u32))
+    }
+
+    /// `if accumulator OP k { goto yes } else { goto no }`.
+    fn branch(&mut self, jump: u16, k: u32, yes: Place, no: Place) -> Place {
+        // What `near` adds for one target can push the other out of reach, once at most.
+        let (mut yes, mut no) = (self.near(yes), self.near(no));
+        (yes, no) = (self.near(yes), self.near(no));
+        self.put(instruction(jump, self.distance(yes) as u8, self.distance(no) as u8, k))
+    }
+
+    /// Binary search over the intervals, with the number in the accumulator.
+    fn tree(&mut self, intervals: &[(u32, Decision)]) -> Place {
+        if let [(_, decision)] = intervals {
+            return self.leaf(decision);
+        }
+        let (low, high) = intervals.split_at(intervals.len() / 2);
+        let split = high[0].0;
+        let high = self.tree(high);
+        let low = self.tree(low);
+        self.branch(JUMP_GREATER_OR_EQUAL, split, high, low)
+    }
+
+    /// The cases of a decision, one after the other. The number in the accumulator is lost, and no longer needed.
+    fn leaf(&mut self, decision: &Decision) -> Place {
+        let mut fails = self.ret(decision.fallback);
+        for (conditions, value) in decision.cases.iter().rev() {
+            let mut holds = self.ret(*value);
+            let next_case = fails;
+            for condition in conditions.iter().rev() {
+                holds = self.check(condition, holds, next_case);
             }
+            fails = holds;
         }
-        program.push(ret(*value));
+        fails
     }
-    program.push(ret(decision.fallback));
-    program
-}
 
-/// Where a step goes on.
-#[derive(Clone, Copy)]
-enum To {
-    /// The next step.
-    Next,
-    /// This condition holds: on to the next condition.
-    Holds,
-    /// It does not: on to the next case.
-    Fails,
-}
+    /// One condition: the upper half decides, or leaves it to the lower one. `holds` and `fails`: where to go.
+    fn check(&mut self, condition: &Condition, holds: Place, fails: Place) -> Place {
+        let Condition { index, op, value, value_two, narrow } = *condition;
+        let low_offset = ARGUMENTS + 8 * index;
+        let half = |value: u64| ((value >> 32) as u32, value as u32);
+        let (high, low) = half(value);
+        let (high_two, low_two) = half(value_two);
 
-/// An instruction whose jumps are not placed yet.
-enum Step {
-    Plain(u16, u32),
-    Jump(u16, u32, To, To),
-}
-
-impl Step {
-    /// `holds` and `fails`: how many instructions to skip.
-    fn place(self, holds: u8, fails: u8) -> u64 {
-        let distance = |to| match to {
-            To::Next => 0,
-            To::Holds => holds,
-            To::Fails => fails,
-        };
-        match self {
-            Step::Plain(code, k) => instruction(code, 0, 0, k),
-            Step::Jump(code, k, yes, no) => instruction(code, distance(yes), distance(no), k),
-        }
-    }
-}
-
-/// One condition: the upper half decides, or leaves it to the lower one.
-fn check(condition: &Condition) -> Vec<Step> {
-    use To::{Fails, Holds, Next};
-    let low_offset = ARGUMENTS + 8 * condition.index;
-    let half = |value: u64| ((value >> 32) as u32, value as u32);
-    let (high, low) = half(condition.value);
-    let (high_two, low_two) = half(condition.value_two);
-
-    let mut steps = Vec::with_capacity(6);
-    if !condition.narrow {
-        let load = Step::Plain(LOAD, low_offset + 4);
-        match condition.op {
-            Operator::Equal => steps.extend([load, Step::Jump(JUMP_EQUAL, high, Next, Fails)]),
-            Operator::NotEqual => steps.extend([load, Step::Jump(JUMP_EQUAL, high, Next, Holds)]),
-            Operator::Greater | Operator::GreaterOrEqual => steps.extend([
-                load,
-                Step::Jump(JUMP_GREATER, high, Holds, Next),
-                Step::Jump(JUMP_EQUAL, high, Next, Fails),
-            ]),
-            Operator::Less | Operator::LessOrEqual => steps.extend([
-                load,
-                Step::Jump(JUMP_GREATER, high, Fails, Next),
-                Step::Jump(JUMP_EQUAL, high, Next, Holds),
-            ]),
-            // A mask that leaves the upper half out is the common case.
-            Operator::MaskedEqual if high == 0 && high_two == 0 => {}
+        let decide = match op {
+            Operator::Equal => self.branch(JUMP_EQUAL, low, holds, fails),
+            Operator::NotEqual => self.branch(JUMP_EQUAL, low, fails, holds),
+            Operator::Greater => self.branch(JUMP_GREATER, low, holds, fails),
+            Operator::GreaterOrEqual => self.branch(JUMP_GREATER_OR_EQUAL, low, holds, fails),
+            Operator::Less => self.branch(JUMP_GREATER_OR_EQUAL, low, fails, holds),
+            Operator::LessOrEqual => self.branch(JUMP_GREATER, low, fails, holds),
             Operator::MaskedEqual => {
-                steps.extend([load, Step::Plain(AND, high), Step::Jump(JUMP_EQUAL, high_two, Next, Fails)]);
+                let compare = self.branch(JUMP_EQUAL, low_two, holds, fails);
+                self.push(instruction(AND, 0, 0, low), compare)
             }
+        };
+        let lower = self.push(instruction(LOAD, 0, 0, low_offset), decide);
+        if narrow {
+            return lower;
         }
+        let decide = match op {
+            // A mask that leaves the upper half out is the common case.
+            Operator::MaskedEqual if high == 0 => return lower,
+            Operator::MaskedEqual => {
+                let compare = self.branch(JUMP_EQUAL, high_two, lower, fails);
+                self.push(instruction(AND, 0, 0, high), compare)
+            }
+            Operator::Equal => self.branch(JUMP_EQUAL, high, lower, fails),
+            Operator::NotEqual => self.branch(JUMP_EQUAL, high, lower, holds),
+            Operator::Greater | Operator::GreaterOrEqual => {
+                let equal = self.branch(JUMP_EQUAL, high, lower, fails);
+                self.branch(JUMP_GREATER, high, holds, equal)
+            }
+            Operator::Less | Operator::LessOrEqual => {
+                let equal = self.branch(JUMP_EQUAL, high, lower, holds);
+                self.branch(JUMP_GREATER, high, fails, equal)
+            }
+        };
+        self.push(instruction(LOAD, 0, 0, low_offset + 4), decide)
     }
-    steps.push(Step::Plain(LOAD, low_offset));
-    if condition.op == Operator::MaskedEqual {
-        steps.push(Step::Plain(AND, low));
-    }
-    steps.push(match condition.op {
-        Operator::Equal => Step::Jump(JUMP_EQUAL, low, Holds, Fails),
-        Operator::NotEqual => Step::Jump(JUMP_EQUAL, low, Fails, Holds),
-        Operator::Greater => Step::Jump(JUMP_GREATER, low, Holds, Fails),
-        Operator::GreaterOrEqual => Step::Jump(JUMP_GREATER_OR_EQUAL, low, Holds, Fails),
-        Operator::Less => Step::Jump(JUMP_GREATER_OR_EQUAL, low, Fails, Holds),
-        Operator::LessOrEqual => Step::Jump(JUMP_GREATER, low, Fails, Holds),
-        Operator::MaskedEqual => Step::Jump(JUMP_EQUAL, low_two, Holds, Fails),
-    });
-    steps
-}
-
-fn ret(value: u32) -> u64 {
-    instruction(RETURN, 0, 0, value)
 }
 
 /// The kernel's `struct sock_filter` as a number, see `dhow_sys::seccomp`.

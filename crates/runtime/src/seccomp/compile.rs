@@ -19,7 +19,6 @@ use super::doc::{Action, Architecture, Arg, Flag, Operator, Rule, Seccomp};
 use super::program::{Listener, Program};
 use dhow_sys::seccomp as sys;
 use dhow_types::{Error, Result};
-use std::collections::BTreeMap;
 
 /// How many names all rules of a document may have together.
 pub const MAX_NAMES: usize = 16_384;
@@ -59,14 +58,15 @@ pub fn compile(doc: &Seccomp, arch: Arch) -> Result<Program> {
     }
     let notifies = check_notify(doc)?;
     let default = return_value(doc.default_action, doc.default_errno_ret, "defaultErrnoRet")?;
+    let rules = named(doc)?;
     let covers = |a: Architecture| a == arch.oci() || doc.architectures.contains(&a);
 
     let mut tables = Vec::with_capacity(2);
     match arch {
         Arch::X86_64 => {
-            let mut x86_64 = decisions(doc, Architecture::X86_64, default)?;
+            let mut x86_64 = decisions(doc, &rules, Architecture::X86_64, default);
             if covers(Architecture::X32) {
-                let x32 = decisions(doc, Architecture::X32, default)?;
+                let x32 = decisions(doc, &rules, Architecture::X32, default);
                 x86_64.extend(x32.into_iter().map(|(number, decision)| (number | X32_BIT, decision)));
             } else {
                 // What a kernel without x32 answers. A permissive default must not open this side door.
@@ -76,18 +76,18 @@ pub fn compile(doc: &Seccomp, arch: Arch) -> Result<Program> {
                     x86_64.push((u32::MAX, Decision::always(default)));
                 }
             }
-            tables.push(Table { audit_arch: AUDIT_X86_64, intervals: merged(x86_64) });
+            tables.push(Table { audit_arch: AUDIT_X86_64, intervals: x86_64 });
             if covers(Architecture::X86) {
-                let x86 = decisions(doc, Architecture::X86, default)?;
-                tables.push(Table { audit_arch: AUDIT_I386, intervals: merged(x86) });
+                let x86 = decisions(doc, &rules, Architecture::X86, default);
+                tables.push(Table { audit_arch: AUDIT_I386, intervals: x86 });
             }
         }
         Arch::Aarch64 => {
-            let aarch64 = decisions(doc, Architecture::Aarch64, default)?;
-            tables.push(Table { audit_arch: AUDIT_AARCH64, intervals: merged(aarch64) });
+            let aarch64 = decisions(doc, &rules, Architecture::Aarch64, default);
+            tables.push(Table { audit_arch: AUDIT_AARCH64, intervals: aarch64 });
             if covers(Architecture::Arm) {
-                let arm = decisions(doc, Architecture::Arm, default)?;
-                tables.push(Table { audit_arch: AUDIT_ARM, intervals: merged(arm) });
+                let arm = decisions(doc, &rules, Architecture::Arm, default);
+                tables.push(Table { audit_arch: AUDIT_ARM, intervals: arm });
             }
         }
     }
@@ -183,109 +183,143 @@ fn is_permissive(default: Action) -> bool {
     matches!(default, Action::Allow | Action::Log | Action::Trace)
 }
 
-/// All that is said about one call, before it is put in order.
-#[derive(Default)]
+/// One name of one rule, found in the table.
+struct Named<'a> {
+    rule: &'a Rule,
+    value: u32,
+    name: &'a str,
+    call: Option<Call>,
+}
+
+/// Checks the rules, and looks every name up once for all architectures.
+fn named(doc: &Seccomp) -> Result<Vec<Named<'_>>> {
+    let mut all = Vec::with_capacity(512);
+    for rule in &doc.syscalls {
+        let value = return_value(rule.action, rule.errno_ret, "errnoRet")?;
+        if let Some(arg) = rule.args.iter().find(|arg| arg.index > 5) {
+            return Err(Error::invalid(format!("seccomp: argument index {} is not between 0 and 5", arg.index)));
+        }
+        all.extend(rule.names.iter().map(|name| Named { rule, value, name, call: Call::named(name) }));
+    }
+    Ok(all)
+}
+
+/// All that the rules say for one architecture, before it is put in order.
 struct Said {
-    cases: Vec<(Vec<Condition>, u32)>,
-    always: Option<u32>,
+    /// By [`slot`]: the strictest rule without conditions.
+    always: Vec<Option<u32>>,
+    /// Slot, conditions and value of rules with conditions, as they come.
+    cases: Vec<(usize, Vec<Condition>, u32)>,
+    /// The newest call that a rule names among the common ones, and among arm's own.
+    newest: [Option<usize>; 2],
+}
+
+/// The slots of common numbers; those that arm keeps for itself follow.
+const COMMON: usize = 600;
+const SLOTS: usize = COMMON + 8;
+
+/// Numbers are few and close together, so a call's place is its number.
+fn slot(number: u32) -> usize {
+    if number < ARM_PRIVATE { number as usize } else { COMMON + (number - ARM_PRIVATE) as usize }
+}
+
+fn number(slot: usize) -> u32 {
+    if slot < COMMON { slot as u32 } else { ARM_PRIVATE + (slot - COMMON) as u32 }
 }
 
 impl Said {
-    fn add(&mut self, conditions: Vec<Condition>, value: u32) {
-        if !conditions.is_empty() {
-            if !self.cases.iter().any(|case| *case == (conditions.clone(), value)) {
-                self.cases.push((conditions, value));
-            }
-        } else if self.always.is_none_or(|old| strictness(value) < strictness(old)) {
-            self.always = Some(value);
-        }
+    /// Takes note that a rule names the call, even if its conditions can never hold.
+    fn named(&mut self, number: u32) {
+        let newest = &mut self.newest[usize::from(number >= ARM_PRIVATE)];
+        *newest = (*newest).max(Some(slot(number)));
     }
 
-    fn decision(mut self, default: u32) -> Decision {
-        self.cases.sort_by_key(|case| strictness(case.1));
-        let fallback = self.always.unwrap_or(default);
-        // Trailing cases that say what the fallback says would be dead code.
-        while self.cases.last().is_some_and(|case| case.1 == fallback) {
-            self.cases.pop();
+    fn add(&mut self, number: u32, conditions: Vec<Condition>, value: u32) {
+        let slot = slot(number);
+        if !conditions.is_empty() {
+            self.cases.push((slot, conditions, value));
+        } else if self.always[slot].is_none_or(|old| strictness(value) < strictness(old)) {
+            self.always[slot] = Some(value);
         }
-        Decision { cases: self.cases, fallback }
     }
 }
 
 /// The decisions of one architecture as intervals: those named, the default between, ENOSYS above.
-fn decisions(doc: &Seccomp, architecture: Architecture, default: u32) -> Result<Vec<(u32, Decision)>> {
-    let mut said = BTreeMap::<u32, Said>::new();
-    for rule in &doc.syscalls {
-        add_rule(&mut said, rule, architecture)?;
+fn decisions(doc: &Seccomp, named: &[Named<'_>], architecture: Architecture, default: u32) -> Vec<(u32, Decision)> {
+    let mut said = Said { always: vec![None; SLOTS], cases: Vec::new(), newest: [None; 2] };
+    for named in named {
+        add_rule(&mut said, named, architecture);
     }
-
-    let newest = said.keys().copied().filter(|&n| n < ARM_PRIVATE).max();
-    let beyond = match newest {
-        Some(_) if !is_permissive(doc.default_action) => Decision::always(ERRNO | ENOSYS),
-        _ => Decision::always(default),
+    let Said { always, mut cases, newest } = said;
+    // By call, then the stricter first; those that say the same keep the document's order.
+    cases.sort_by_key(|(slot, _, value)| (*slot, strictness(*value)));
+    let mut cases = cases.into_iter().peekable();
+    let beyond = match newest[0] {
+        Some(_) if !is_permissive(doc.default_action) => ERRNO | ENOSYS,
+        _ => default,
     };
-    let newest = newest.unwrap_or(0);
-    let between = |number| if number <= newest { Decision::always(default) } else { beyond.clone() };
 
-    let mut intervals = Vec::with_capacity(2 * said.len() + 2);
-    let mut next = 0;
-    for (number, said) in said {
-        if number > next {
-            intervals.push((next, between(next)));
+    let mut intervals: Vec<(u32, Decision)> = Vec::with_capacity(256);
+    let mut add = |number: u32, decision: Decision| {
+        if intervals.last().is_none_or(|(_, last)| *last != decision) {
+            intervals.push((number, decision));
         }
-        intervals.push((number, said.decision(default)));
-        next = number + 1;
+    };
+    for (slot, always) in always.into_iter().enumerate() {
+        if slot == COMMON {
+            add(COMMON as u32, Decision::always(beyond));
+        }
+        let mut own = Vec::new();
+        while let Some((_, conditions, value)) = cases.next_if(|(s, _, _)| *s == slot) {
+            let case = (conditions, value);
+            if own.last() != Some(&case) {
+                own.push(case);
+            }
+        }
+        let unnamed = if newest[usize::from(slot >= COMMON)] >= Some(slot) { default } else { beyond };
+        let fallback = always.unwrap_or(if own.is_empty() { unnamed } else { default });
+        // Trailing cases that say what the fallback says would be dead code.
+        while own.last().is_some_and(|case| case.1 == fallback) {
+            own.pop();
+        }
+        add(number(slot), Decision { cases: own, fallback });
     }
-    intervals.push((next, between(next)));
-    Ok(intervals)
-}
-
-/// Joins neighbours that decide alike.
-fn merged(mut intervals: Vec<(u32, Decision)>) -> Vec<(u32, Decision)> {
-    intervals.dedup_by(|later, earlier| later.1 == earlier.1);
+    add(number(SLOTS), Decision::always(beyond));
     intervals
 }
 
-fn add_rule(said: &mut BTreeMap<u32, Said>, rule: &Rule, architecture: Architecture) -> Result<()> {
-    let value = return_value(rule.action, rule.errno_ret, "errnoRet")?;
-    if let Some(arg) = rule.args.iter().find(|arg| arg.index > 5) {
-        return Err(Error::invalid(format!("seccomp: argument index {} is not between 0 and 5", arg.index)));
+fn add_rule(said: &mut Said, named: &Named<'_>, architecture: Architecture) {
+    let Named { rule, value, name, call } = *named;
+    if architecture == Architecture::X86
+        && (rule.args.is_empty() || strictness(value) < strictness(LOG))
+        && let Some((through, mask, number)) = calls::x86_multiplexer(name)
+        && let Some(through) = Call::named(through).and_then(|call| call.number(architecture))
+    {
+        let (value_two, mask) = (u64::from(number), u64::from(mask));
+        let which = Condition { index: 0, op: Operator::MaskedEqual, value: mask, value_two, narrow: true };
+        said.named(through);
+        said.add(through, vec![which], value);
     }
-    for name in &rule.names {
-        if architecture == Architecture::X86
-            && let Some((through, mask, number)) = calls::x86_multiplexer(name)
-            && (rule.args.is_empty() || strictness(value) < strictness(LOG))
-            && let Some(through) = Call::named(through).and_then(|call| call.number(architecture))
-        {
-            let which = Condition {
-                index: 0,
-                op: Operator::MaskedEqual,
-                value: u64::from(mask),
-                value_two: u64::from(number),
-                narrow: true,
-            };
-            said.entry(through).or_default().add(vec![which], value);
-        }
-        let Some(call) = Call::named(name) else { continue };
-        let Some(number) = call.number(architecture) else { continue };
-        let said = said.entry(number).or_default();
-        for conjunction in conjunctions(&rule.args) {
-            // Without `None` every condition can hold; those that always hold are left out.
-            let conditions: Option<Vec<_>> = conjunction
-                .iter()
-                .map(|arg| condition(arg, call, architecture))
-                .filter(|folded| !matches!(folded, Folded::Always))
-                .map(|folded| match folded {
-                    Folded::Test(condition) => Some(condition),
-                    _ => None,
-                })
-                .collect();
-            if let Some(conditions) = conditions {
-                said.add(conditions, value);
+    let Some(call) = call else { return };
+    let Some(number) = call.number(architecture) else { return };
+    said.named(number);
+    if rule.args.is_empty() {
+        return said.add(number, Vec::new(), value);
+    }
+    for conjunction in conjunctions(&rule.args) {
+        let mut conditions = Vec::with_capacity(conjunction.len());
+        let can_hold = conjunction.iter().all(|arg| match condition(arg, call, architecture) {
+            Folded::Test(condition) => {
+                conditions.push(condition);
+                true
             }
+            Folded::Always => true,
+            Folded::Never => false,
+        });
+        if can_hold {
+            said.add(number, conditions, value);
         }
     }
-    Ok(())
 }
 
 /// The alternatives of a rule, see the module's head.

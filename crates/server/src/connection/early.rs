@@ -18,7 +18,7 @@ pub(super) enum Begun {
     /// With what hyper shall read: the bytes so far. Broken requests, too, for hyper answers them well.
     Http(Bytes),
     /// With a request to hijack it, and `sent` after it.
-    Hijack { request: Request<RequestBody>, sent: Bytes },
+    Hijack { request: Box<Request<RequestBody>>, sent: Bytes },
 }
 
 /// Reads as much as is needed to know.
@@ -52,7 +52,7 @@ pub(super) async fn read(stream: &mut UnixStream, answer: &impl Answer) -> Resul
 enum Head {
     Partial,
     Other,
-    Hijack { request: Request<RequestBody>, head: usize, body: usize },
+    Hijack { request: Box<Request<RequestBody>>, head: usize, body: usize },
 }
 
 /// What the bytes so far are. What this function does not surely know (a body of unknown length, an expectation)
@@ -92,7 +92,7 @@ fn head(read: &[u8], answer: &impl Answer) -> Head {
         request = request.header(header.name, header.value);
     }
     match request.body(RequestBody::Whole(Bytes::new())) {
-        Ok(request) => Head::Hijack { request, head, body },
+        Ok(request) => Head::Hijack { request: Box::new(request), head, body },
         Err(_) => Head::Other,
     }
 }

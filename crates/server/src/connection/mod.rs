@@ -118,7 +118,7 @@ async fn connection<A: Answer>(mut stream: UnixStream, answer: Arc<A>, mut stopp
     };
     let read = match begun {
         Ok(Ok(early::Begun::Http(read))) => read,
-        Ok(Ok(early::Begun::Hijack { request, sent })) => return early::answer(stream, answer, request, sent).await,
+        Ok(Ok(early::Begun::Hijack { request, sent })) => return early::answer(stream, answer, *request, sent).await,
         Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before its first request"),
         Err(_) => return tracing::debug!("a connection without a request is closed"),
     };

@@ -92,6 +92,39 @@ pub(super) struct Reading<'a> {
     pub progress: &'a mut dyn FnMut(Progress),
 }
 
+/// Starts writing finished layers to disk while others are being unpacked, so that the sync before
+/// publication finds little left to do. It promises nothing: errors show in that sync.
+struct Flusher {
+    root: std::sync::Arc<File>,
+    unwritten: u64,
+    busy: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// Bytes of finished layers that are worth a sync of their own.
+const FLUSH_EVERY: u64 = 64 << 20;
+
+impl Flusher {
+    fn new(work: &Path) -> Result<Self> {
+        Ok(Self { root: std::sync::Arc::new(File::open(work)?), unwritten: 0, busy: std::sync::Arc::default() })
+    }
+    fn finished<'scope>(&mut self, scope: &'scope Scope<'scope, '_>, bytes: u64) {
+        use std::sync::atomic::Ordering;
+        self.unwritten += bytes;
+        if self.unwritten < FLUSH_EVERY || self.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.unwritten = 0;
+        let (root, busy) = (self.root.clone(), self.busy.clone());
+        let started = spawn(scope, "dhow-flush", move || {
+            let _ = rustix::fs::syncfs(&*root);
+            busy.store(false, Ordering::Release);
+        });
+        if started.is_err() {
+            self.busy.store(false, Ordering::Release);
+        }
+    }
+}
+
 type Handle<'scope> = (usize, ScopedJoinHandle<'scope, Result<Outcome>>);
 
 /// Reads all of `input`.
@@ -102,6 +135,7 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
         let mut archive = Archive::default();
         let mut running: VecDeque<Handle<'_>> = VecDeque::new();
         let mut reader = tar::Reader::new(input, r.limits.header_bytes);
+        let mut flusher = Flusher::new(r.work)?;
         let mut documents = 0;
         let mut entries = 0;
         while let Some(entry) = reader.next(&mut Nowhere)? {
@@ -133,7 +167,7 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
                     archive.layer_names.insert(name, index);
                     running.extend(handle.map(|h| (index, h)));
                     while running.len() >= parallel {
-                        settle(&mut running, &mut archive);
+                        flusher.finished(scope, settle(&mut running, &mut archive));
                     }
                 }
                 Content::Unsupported(what, tool) => {
@@ -177,15 +211,16 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
     })
 }
 
-/// Waits for the layer that was begun first.
-fn settle(running: &mut VecDeque<Handle<'_>>, archive: &mut Archive) {
-    let Some((index, handle)) = running.pop_front() else { return };
+/// Waits for the layer that was begun first; returns how many bytes it had in the archive.
+fn settle(running: &mut VecDeque<Handle<'_>>, archive: &mut Archive) -> u64 {
+    let Some((index, handle)) = running.pop_front() else { return 0 };
     let layer = &mut archive.layers[index];
     let outcome = joined(handle);
     if let Ok(Unpacked::Fresh { dir, .. }) = &layer.result {
         let dir = dir.clone();
         layer.result = outcome.map(|outcome| Unpacked::Fresh { dir, outcome });
     }
+    layer.blob.1
 }
 
 /// A layer whose bytes come next.

@@ -1,5 +1,5 @@
 //! Archives made by hand, so that tests decide about every byte.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use dhow_store::{Loaded, Store, StoreConfig};
 use dhow_types::{Digest, Result};

@@ -123,7 +123,9 @@ fn expected(doc: &Seccomp, native: Architecture, architecture: Architecture, num
     let number_of = |name: &str| Call::named(name).and_then(|c| c.number(architecture));
     let mut conditional = Vec::new();
     let mut plain = Vec::new();
-    let mut newest = None;
+    // Among the common calls, and among those that arm keeps for itself.
+    let mut newest = [None; 2];
+    let own = |n: u32| usize::from(n >= 0xf0000);
     for rule in &doc.syscalls {
         let this = value(rule.action, rule.errno_ret);
         for name in &rule.names {
@@ -131,15 +133,13 @@ fn expected(doc: &Seccomp, native: Architecture, architecture: Architecture, num
             if let Some((other, mask, which)) = through
                 && (rule.args.is_empty() || !matches!(rule.action, Action::Allow | Action::Log))
             {
-                newest = newest.max(number_of(other));
+                newest[0] = newest[0].max(number_of(other));
                 if number_of(other) == Some(number) && args[0] as u32 & mask == which {
                     conditional.push(this);
                 }
             }
             let Some(n) = number_of(name) else { continue };
-            if n < 0xf0000 {
-                newest = newest.max(Some(n));
-            }
+            newest[own(n)] = newest[own(n)].max(Some(n));
             if n != number {
                 continue;
             }
@@ -170,8 +170,7 @@ fn expected(doc: &Seccomp, native: Architecture, architecture: Architecture, num
     let strictest = |values: &[u32]| values.iter().copied().min_by_key(|v| (*v & 0xffff_0000) as i32);
     let permissive = matches!(doc.default_action, Action::Allow | Action::Log | Action::Trace);
     strictest(&conditional).or(strictest(&plain)).unwrap_or_else(|| {
-        let named = doc.syscalls.iter().flat_map(|r| &r.names).any(|name| number_of(name) == Some(number));
-        let beyond = newest.is_some_and(|newest| number > newest) && !named && !permissive;
+        let beyond = newest[0].is_some() && Some(number) > newest[own(number)] && !permissive;
         if beyond { ENOSYS } else { value(doc.default_action, doc.default_errno_ret) }
     })
 }
@@ -240,7 +239,10 @@ fn compare(arch: Arch, family: &[Architecture], seeds: u64) {
             }
             let got = answer_number(&program, architecture, number, &args);
             let expected = expected(&doc, arch.oci(), architecture, number, &args);
-            assert_eq!(got, expected, "seed {seed}: {architecture:?} {number} {args:x?}\n{doc:#?}");
+            assert!(
+                got == expected,
+                "{got:x} is not {expected:x}, seed {seed}: {architecture:?} {number} {args:x?}\n{doc:#?}"
+            );
         }
     }
 }

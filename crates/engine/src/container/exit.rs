@@ -1,0 +1,140 @@
+//! What a shim reports: the end of a container, or its own.
+
+use super::{Container, remove};
+use crate::core::{Core, blocking};
+use crate::link::Report;
+use crate::view::Status;
+use dhow_cgroup::Group;
+use dhow_shim::protocol::{Event, ExitStatus};
+use dhow_store::Durability;
+use dhow_types::{ContainerId, Result};
+use jiff::Timestamp;
+use std::io::Read;
+use std::sync::Arc;
+
+/// The exit code of a container whose shim was lost: as if it had been killed, which it was.
+const LOST: i32 = 137;
+/// Largest exit file.
+const MAX_EXIT_FILE: u64 = 64 << 10;
+
+/// Takes a report. True if the container is gone with it.
+pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u64, report: Report) -> bool {
+    let current = me.shared().live.as_ref().is_some_and(|l| l.generation == generation);
+    match report {
+        _ if !current => false,
+        Report::Event(Event::Exited(status)) => ended(core, me, status).await,
+        Report::Event(Event::OomKilled) => {
+            me.shared().record.state.oom_killed = true;
+            false
+        }
+        Report::Event(Event::Detached { .. } | Event::ExecExited { .. }) => false,
+        Report::Gone => {
+            let was_running = me.status() == Status::Running;
+            me.shared().live = None;
+            if !was_running {
+                return false;
+            }
+            let status = recover(core, me).await;
+            ended(core, me, status).await
+        }
+    }
+}
+
+/// How a container ended whose shim is no longer there: by its exit file, or killed.
+pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> ExitStatus {
+    let (core, record) = (core.clone(), me.record());
+    let done = blocking(move || {
+        if let Some(status) = exit_file(&core, &record.id) {
+            return Ok(status);
+        }
+        // The kernel kills the container with its shim; what had left its process tree goes with the group.
+        if let Some(path) = &record.cgroup
+            && let Ok(group) = Group::open(&core.layout, path)
+            && let Err(e) = group.kill_all().and_then(|()| group.delete())
+        {
+            tracing::warn!("container {}: remove its control group: {e}", record.id.short());
+        }
+        let _ = std::fs::remove_file(core.dirs.socket(&record.id));
+        Ok(lost(record.state.pid))
+    });
+    done.await.unwrap_or_else(|_| lost(0))
+}
+
+fn lost(pid: i32) -> ExitStatus {
+    ExitStatus {
+        exit_code: LOST,
+        signal: Some(9),
+        oom_killed: false,
+        finished_at: Timestamp::now().to_string(),
+        pid,
+        error: "the container's supervisor (shim) was killed, and the container with it".into(),
+    }
+}
+
+fn exit_file(core: &Core, id: &ContainerId) -> Option<ExitStatus> {
+    let file = std::fs::File::open(core.dirs.exit_file(id)).ok()?;
+    let mut text = Vec::new();
+    file.take(MAX_EXIT_FILE).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Records the end, frees what the run held, and tells those who wait. True if the container removed itself.
+pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitStatus) -> bool {
+    let (record, endpoint) = {
+        let mut shared = me.shared();
+        let state = &mut shared.record.state;
+        state.status = Status::Exited;
+        state.pid = 0;
+        state.exit_code = status.exit_code;
+        state.oom_killed |= status.oom_killed;
+        state.error.clone_from(&status.error);
+        state.finished_at = Some(status.finished_at.parse().unwrap_or_else(|_| Timestamp::now()));
+        let endpoint = shared.record.endpoint.take();
+        (shared.record.clone(), endpoint)
+    };
+    core.execs.container_ended(&me.id);
+    // Whoever learns of the end may want the ports at once. An address alone is not missed.
+    let mut endpoint = endpoint;
+    if endpoint.as_ref().is_some_and(|e| !e.ports.is_empty())
+        && let Some(e) = endpoint.take()
+    {
+        let core = core.clone();
+        warn(me, blocking(move || core.network.disconnect(&e)).await);
+    }
+    let removed = if record.host.auto_remove {
+        match remove::remove(core, me, true).await {
+            Ok(()) => true,
+            Err(e) => {
+                warn(me, Err(e));
+                false
+            }
+        }
+    } else {
+        let mut shared = me.shared();
+        let result = shared.result();
+        shared.waits.exited(&result);
+        drop(shared);
+        // The exit file keeps the truth until this is written.
+        warn(me, record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)));
+        false
+    };
+    let shm = core.dirs.shm(&me.id);
+    let shareable = record.host.ipc_mode == "shareable";
+    if endpoint.is_some() || shareable {
+        let (core, id) = (core.clone(), me.id.clone());
+        tokio::task::spawn_blocking(move || {
+            let freed = endpoint.map_or(Ok(()), |e| core.network.disconnect(&e));
+            let unmounted = if shareable { super::prepare::unmount_shm(&shm) } else { Ok(()) };
+            for e in [freed, unmounted].into_iter().filter_map(Result::err) {
+                tracing::warn!("clean up after container {}: {e}", id.short());
+            }
+        });
+    }
+    removed
+}
+
+fn warn(me: &Container, result: Result<()>) {
+    if let Err(e) = result {
+        tracing::warn!("container {}: {e}", me.id.short());
+    }
+}

@@ -1,0 +1,237 @@
+//! One container: its record, its life, and the task that owns both.
+//!
+//! ```text
+//!                 start                 Exited / Gone
+//!   Created ───────────────► Running ─────────────────► Exited ──┐
+//!      │ ▲                     ▲                          │      │ start
+//!      │ └── start failed      └──────────────────────────┼──────┘
+//!      │                                                  │
+//!      └───────────── remove ────► Removing ◄── remove ───┘     (with auto_remove the exit itself removes)
+//!                                     │
+//!                                     ▼
+//!                                   gone
+//! ```
+//!
+//! Who may change what: only the task changes `record` and `live`; it takes `start`, `remove` and the shim's reports
+//! from one bounded queue. Everybody else reads under the lock, which is never held across I/O or an await.
+//! What does not change the state (signals, attach, resize, exec) speaks to the shim directly.
+
+pub(crate) mod attach;
+pub(crate) mod create;
+mod exit;
+mod prepare;
+mod recover;
+mod remove;
+mod start;
+
+use crate::config::WaitCondition;
+use crate::core::Core;
+use crate::link::{Link, Report};
+use crate::record::Record;
+use crate::view::{Status, WaitResult};
+use crate::wait::Waits;
+use attach::Pending;
+use dhow_types::{ContainerId, Error, ErrorKind, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Requests and reports that may wait for one container.
+const MAX_QUEUE: usize = 64;
+
+/// A container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    shared: Mutex<Shared>,
+    queue: mpsc::Sender<Command>,
+    /// Told whenever something in `shared` changes that somebody may wait for.
+    changed: Notify,
+    /// Counts the links to shims, so that a late report of an old one is known.
+    generation: AtomicU64,
+}
+
+/// What is read by others.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) record: Record,
+    pub(crate) live: Option<Live>,
+    /// A start is under way and has taken the clients that waited.
+    starting: bool,
+    /// Clients that attached before the start.
+    pending: Vec<Pending>,
+    /// Attach tickets that were given out and not yet used.
+    tickets: usize,
+    waits: Waits,
+}
+
+/// A container's shim.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) link: Arc<Link>,
+    generation: u64,
+}
+
+/// What the task is asked to do.
+#[derive(Debug)]
+enum Command {
+    Start(oneshot::Sender<Result<()>>),
+    Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
+    TakeUp(oneshot::Sender<Result<()>>),
+    Shim { generation: u64, report: Report },
+}
+
+impl Container {
+    /// Starts the task of a container.
+    pub(crate) fn spawn(core: &Arc<Core>, record: Record) -> Arc<Self> {
+        let (queue, commands) = mpsc::channel(MAX_QUEUE);
+        let shared =
+            Shared { record, live: None, starting: false, pending: Vec::new(), tickets: 0, waits: Waits::default() };
+        let me = Arc::new(Self {
+            id: shared.record.id.clone(),
+            shared: Mutex::new(shared),
+            queue,
+            changed: Notify::new(),
+            generation: AtomicU64::new(0),
+        });
+        tokio::spawn(run(core.clone(), me.clone(), commands));
+        me
+    }
+
+    pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of the record as it is now.
+    pub(crate) fn record(&self) -> Record {
+        self.shared().record.clone()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.shared().record.state.status
+    }
+
+    /// The shim of a running container.
+    pub(crate) fn running(&self) -> Result<Arc<Link>> {
+        let shared = self.shared();
+        match (&shared.live, shared.record.state.status) {
+            (Some(live), Status::Running) => Ok(live.link.clone()),
+            _ => Err(Error::conflict(format!("container {} is not running", self.id))),
+        }
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Start(reply), answer).await
+    }
+
+    /// Removes it; it must not run.
+    pub(crate) async fn remove(&self, volumes: bool) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Remove { volumes, reply }, answer).await
+    }
+
+    /// Finds out, when the engine opens, what became of it meanwhile.
+    pub(crate) async fn take_up(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::TakeUp(reply), answer).await
+    }
+
+    async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
+        self.queue.try_send(command).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                Error::new(ErrorKind::Unavailable, format!("container {} is busy: try again", self.id.short()))
+            }
+            mpsc::error::TrySendError::Closed(_) => gone(&self.id),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(gone(&self.id)))
+    }
+
+    /// Registers a wait; a condition that holds already is answered at once.
+    pub(crate) fn wait(&self, condition: WaitCondition) -> Result<oneshot::Receiver<WaitResult>> {
+        let mut shared = self.shared();
+        let over = condition == WaitCondition::NotRunning
+            && shared.record.state.status != Status::Running
+            && !shared.starting;
+        if over {
+            let (tx, rx) = oneshot::channel();
+            let _ = tx.send(shared.result());
+            return Ok(rx);
+        }
+        let full = || Error::new(ErrorKind::Exhausted, format!("too many waits on container {}", self.id.short()));
+        shared.waits.register(condition).ok_or_else(full)
+    }
+
+    /// Makes a link's reports reach the task, and exec's the execs.
+    pub(crate) fn reporter(self: &Arc<Self>, core: &Arc<Core>) -> (u64, impl Fn(Report) -> Reported + Send + use<>) {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let (me, core) = (Arc::downgrade(self), Arc::downgrade(core));
+        let report = move |report| -> Reported {
+            let (me, core) = (me.upgrade(), core.upgrade());
+            Box::pin(async move {
+                let (Some(me), Some(core)) = (me, core) else { return };
+                match report {
+                    // At once, so that an exec's exit code is known to whoever asks after its stream ended.
+                    Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code }) => {
+                        core.execs.exited(&exec_id, exit_code);
+                    }
+                    report => drop(me.queue.send(Command::Shim { generation, report }).await),
+                }
+            })
+        };
+        (generation, report)
+    }
+}
+
+/// The future of a report.
+pub(crate) type Reported = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Shared {
+    /// What a wait gets.
+    pub(crate) fn result(&self) -> WaitResult {
+        WaitResult { code: i64::from(self.record.state.exit_code), error: None }
+    }
+}
+
+fn gone(id: &ContainerId) -> Error {
+    Error::not_found(format!("No such container: {id}"))
+}
+
+/// The task.
+async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        // Boxed, because their futures are large and a container idles for most of its life.
+        match command {
+            Command::Start(reply) => {
+                let (result, removed) = Box::pin(start::start(&core, &me)).await;
+                let _ = reply.send(result);
+                if removed {
+                    break;
+                }
+            }
+            Command::Remove { volumes, reply } => {
+                let result = Box::pin(remove::remove(&core, &me, volumes)).await;
+                let removed = result.is_ok();
+                let _ = reply.send(result);
+                if removed {
+                    break;
+                }
+            }
+            Command::TakeUp(reply) => {
+                let removed = Box::pin(recover::take_up(&core, &me)).await;
+                let _ = reply.send(Ok(()));
+                if removed {
+                    break;
+                }
+            }
+            Command::Shim { generation, report } => {
+                if Box::pin(exit::report(&core, &me, generation, report)).await {
+                    break;
+                }
+            }
+        }
+        me.changed.notify_waiters();
+    }
+    me.changed.notify_waiters();
+}

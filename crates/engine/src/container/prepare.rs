@@ -1,0 +1,333 @@
+//! Everything a start needs, made in one go on a thread that may block: network, files, document, and the frame to
+//! the zygote. Each step that leaves something behind registers its undo.
+
+use super::attach::Pending;
+use crate::core::Core;
+use crate::machine;
+use crate::merged::Dir;
+use crate::plan::mounts::Source;
+use crate::plan::spec::{Input, NetworkFiles, Shm};
+use crate::plan::{self, modes, security};
+use crate::record::{Record, Root};
+use crate::undo::Undo;
+use crate::users;
+use crate::view::Status;
+use dhow_net::files;
+use dhow_shim::encode_call;
+use dhow_shim::protocol::{Launch, LogConfig, Request, Rootfs, VERSION};
+use dhow_shim::spec::NamespaceKind;
+use dhow_store::Durability;
+use dhow_types::{Context, Error, Result};
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Containers whose namespaces this one joins, found by the task.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    /// The network's: its process, and its files in `/etc`.
+    pub(super) network: Option<(i32, NetworkFiles)>,
+    /// The process of the one whose processes are seen.
+    pub(super) pid: Option<i32>,
+    /// The process and the shared memory of the one whose IPC is shared.
+    pub(super) ipc: Option<(i32, PathBuf)>,
+}
+
+/// A start that waits for the shim's answer.
+pub(super) struct Prepared {
+    /// The connection, with the call numbered [`crate::link::FIRST`] sent.
+    pub(super) stream: UnixStream,
+    /// The record as it is stored: running, with its endpoint.
+    pub(super) record: Record,
+    /// Takes everything back unless it is kept.
+    pub(super) undo: Undo,
+}
+
+/// Prepares a start and sends it to a fresh shim.
+pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, clients: Vec<Pending>) -> Result<Prepared> {
+    let mut undo = Undo::default();
+    let security = security::parse(&record.host.security_opt)?;
+    let capabilities = plan::spec::capabilities(&record.host, &core.facts, core.settings.hardened)?;
+    let (rootfs, lower) = rootfs(core, &record)?;
+    let identity = identity(core, &record, &lower)?;
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    let mut namespaces: Vec<(NamespaceKind, u32)> = Vec::new();
+    let mut join = |kind, fd| {
+        namespaces.push((kind, fds.len() as u32));
+        fds.push(fd);
+    };
+
+    let mode =
+        if record.config.network_disabled { modes::Network::None } else { modes::network(&record.host.network_mode)? };
+    let mut address = None;
+    match (&mode, &joins.network) {
+        (modes::Network::Bridge, _) => {
+            let ports = plan::ports::published(&record.config, &record.host)?;
+            let (netns, endpoint) = core.network.connect(&record.id, &ports, record.mac)?;
+            let (back, given) = (core.clone(), endpoint.clone());
+            undo.add("endpoint", move || back.network.disconnect(&given));
+            address = Some(endpoint.ip);
+            record.endpoint = Some(endpoint);
+            join(NamespaceKind::Network, netns);
+        }
+        (modes::Network::None, _) => join(NamespaceKind::Network, dhow_net::loopback_netns()?),
+        (modes::Network::Container(_), Some((pid, _))) => join(NamespaceKind::Network, namespace(*pid, "net")?),
+        (modes::Network::Container(name), None) => return Err(not_joined(name)),
+        (modes::Network::Host, _) => {}
+    }
+    if let Some(pid) = joins.pid {
+        join(NamespaceKind::Pid, namespace(pid, "pid")?);
+    }
+    if let Some((pid, _)) = &joins.ipc {
+        join(NamespaceKind::Ipc, namespace(*pid, "ipc")?);
+    }
+
+    let files = match joins.network {
+        Some((_, files)) => files,
+        None => write_files(core, &record, address, mode == modes::Network::Host)?,
+    };
+    let shm = shared_memory(core, &record, joins.ipc.map(|(_, shm)| shm), &mut undo)?;
+    make_sources(&record)?;
+    let devices =
+        if record.host.privileged { machine::all_devices()? } else { machine::mapped(&record.host.resources.devices)? };
+    let spec = plan::spec::build(Input {
+        config: &record.config,
+        host: &record.host,
+        facts: &core.facts,
+        security: &security,
+        hardened: core.settings.hardened,
+        hostname: &record.hostname,
+        identity: &identity,
+        capabilities: &capabilities,
+        mounts: &record.mounts,
+        files: Some(&files),
+        devices: &devices,
+        resources: plan::resources::oci(&record.host.resources, &machine::numbers)?,
+        shm,
+    })?;
+    let seccomp = match record.host.privileged {
+        true => None,
+        false => core.filters.get(&security.seccomp, &capabilities, &core.facts)?,
+    };
+
+    let mut attach = Vec::new();
+    for client in clients {
+        let (options, fd) = client.options(fds.len() as u32);
+        attach.push(options);
+        fds.push(fd);
+    }
+    let launch = Launch {
+        protocol: VERSION,
+        id: record.id.to_string(),
+        spec,
+        rootfs,
+        cgroup: record.cgroup.clone(),
+        namespaces,
+        seccomp: seccomp.map(|p| (*p).clone()),
+        init: record.host.init.unwrap_or(false),
+        open_stdin: record.config.open_stdin,
+        stdin_once: record.config.stdin_once,
+        log: log(core, &record)?,
+        socket: core.dirs.socket(&record.id),
+        exit_path: core.dirs.exit_file(&record.id),
+        pid_file: None,
+        attach,
+    };
+    if !record.is_fresh() {
+        // An exit of an earlier run must not be taken for this one's.
+        let _ = std::fs::remove_file(&launch.exit_path);
+    }
+    let frame = encode_call(crate::link::FIRST, Request::Launch(Box::new(launch)), fds.len())?;
+    let stream = core.zygote()?.connect()?;
+    let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    dhow_shim::send_bytes(&stream, &frame, &borrowed).context("start the container's shim")?;
+
+    // Written while the shim works. A daemon that dies now finds the container by its socket, and its endpoint here.
+    record.state.status = Status::Running;
+    record.state.error.clear();
+    // The shim is on its way already, so a failure here must not undo what it stands on.
+    let written = record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
+    if let Err(e) = written {
+        tracing::warn!("container {}: {e}", record.id.short());
+    }
+    Ok(Prepared { stream, record, undo })
+}
+
+pub(super) fn not_joined(name: &str) -> Error {
+    Error::conflict(format!("cannot join the namespaces of a non running container: {name}"))
+}
+
+fn namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    std::fs::File::open(&path).map(OwnedFd::from).with_context(|| format!("open the namespace {path}"))
+}
+
+/// The root for the shim, and the directories it is made of, without what the container wrote.
+fn rootfs(core: &Core, record: &Record) -> Result<(Rootfs, Vec<PathBuf>)> {
+    let lower = match &record.root {
+        Root::Image { id, .. } => {
+            core.store.image(id).map_err(|e| e.prefixed(format!("image of container {}", record.name)))?.layer_dirs.clone()
+        }
+        Root::Overlay { path, .. } => vec![path.clone()],
+        Root::Dir { path } => return Ok((Rootfs::Dir(path.clone()), vec![path.clone()])),
+    };
+    let mut rootfs = Rootfs::Overlay(Default::default());
+    if let (Rootfs::Overlay(overlay), Some(data)) = (&mut rootfs, record.root.data()) {
+        overlay.lower.clone_from(&lower);
+        overlay.upper = data.join("upper");
+        overlay.work = data.join("work");
+        // Thrown away with the container: never worth a sync.
+        overlay.volatile = record.host.auto_remove;
+        if !overlay.upper.is_dir() {
+            return Err(Error::system(format!(
+                "the writable layer {} is gone: it was in memory, and the machine was started anew. Remove the container",
+                overlay.upper.display()
+            )));
+        }
+    }
+    Ok((rootfs, lower))
+}
+
+fn identity(core: &Core, record: &Record, lower: &[PathBuf]) -> Result<plan::user::Identity> {
+    let (user, add) = (&record.config.user, &record.host.group_add);
+    match (&record.root, record.is_fresh()) {
+        (Root::Image { id, .. }, true) => core.users.of_image(id, lower, user, add),
+        (root, _) => {
+            let upper = root.data().map(|d| d.join("upper"));
+            let layers: Vec<&PathBuf> = upper.iter().chain(lower).collect();
+            users::of_tree(&Dir::open(&layers)?, user, add)
+        }
+    }
+}
+
+/// hosts, hostname and resolv.conf of a container with a network of its own, or the machine's.
+fn write_files(
+    core: &Core,
+    record: &Record,
+    address: Option<std::net::Ipv4Addr>,
+    host_network: bool,
+) -> Result<NetworkFiles> {
+    let dir = core.dirs.container(&record.id);
+    let host = &record.host;
+    let pick = |own: &[String], default: &[String]| if own.is_empty() { default.to_vec() } else { own.to_vec() };
+    let dns = &core.settings.dns;
+    let resolv = files::resolv_conf(
+        &machine::read("/etc/resolv.conf"),
+        &pick(&host.dns, &dns.servers),
+        &pick(&host.dns_search, &dns.search),
+        &pick(&host.dns_options, &dns.options),
+        host_network,
+    );
+    let mut extra = Vec::new();
+    for entry in &host.extra_hosts {
+        let (name, ip) = plan::hosts::parse(entry)?;
+        let ip = match (ip, host_network) {
+            (Some(ip), _) => ip,
+            (None, true) => IpAddr::from([127, 0, 0, 1]),
+            (None, false) => IpAddr::V4(core.network.ensure()?.bridge.gateway()),
+        };
+        extra.push((name.to_owned(), ip));
+    }
+    let hosts = match host_network {
+        // With the machine's network its names count, too.
+        true => {
+            let mut text = machine::read("/etc/hosts");
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            for (name, ip) in &extra {
+                text.push_str(&format!("{ip}\t{name}\n"));
+            }
+            text
+        }
+        false => files::hosts(&record.hostname, &record.config.domainname, address.map(IpAddr::V4), &extra),
+    };
+    let put = |name: &str, text: &str| -> Result<String> {
+        let path = dir.join(name);
+        let what = || format!("write {}", path.display());
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(&path)
+            .and_then(|mut f| f.write_all(text.as_bytes()))
+            .with_context(what)?;
+        path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
+    };
+    Ok(NetworkFiles {
+        resolv_conf: put("resolv.conf", &resolv)?,
+        hostname: put("hostname", &files::hostname(&record.hostname))?,
+        hosts: put("hosts", &hosts)?,
+    })
+}
+
+fn shared_memory(core: &Core, record: &Record, joined: Option<PathBuf>, undo: &mut Undo) -> Result<Shm> {
+    let text = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("{} is not UTF-8", p.display())));
+    match modes::ipc(&record.host.ipc_mode)? {
+        modes::Ipc::None => Ok(Shm::None),
+        modes::Ipc::Private => Ok(Shm::Own),
+        modes::Ipc::Host => Ok(Shm::Shared("/dev/shm".into())),
+        modes::Ipc::Container(name) => Ok(Shm::Shared(text(&joined.ok_or_else(|| not_joined(&name))?)?)),
+        modes::Ipc::Shareable => {
+            let dir = core.dirs.shm(&record.id);
+            unmount_shm(&dir)?;
+            crate::core::make(&dir)?;
+            let options = std::ffi::CString::new(format!("mode=1777,size={}", record.host.shm_size))
+                .map_err(|e| Error::system(e.to_string()))?;
+            use rustix::mount::MountFlags;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            rustix::mount::mount("shm", &dir, "tmpfs", flags, Some(options.as_c_str()))
+                .map_err(std::io::Error::from)
+                .with_context(|| format!("mount shared memory at {}", dir.display()))?;
+            let back = dir.clone();
+            undo.add("shared memory", move || unmount_shm(&back));
+            Ok(Shm::Shared(text(&dir)?))
+        }
+    }
+}
+
+/// Unmounts shared memory that others could join, if there is any.
+pub(crate) fn unmount_shm(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    match rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(e) => return Err(std::io::Error::from(e)).with_context(|| format!("unmount {}", dir.display())),
+    }
+    std::fs::remove_dir(dir).with_context(|| format!("remove {}", dir.display()))
+}
+
+/// Sources of `-v` that are not there become directories, as Docker makes them.
+fn make_sources(record: &Record) -> Result<()> {
+    for (mount, place) in &record.mounts {
+        if let Source::Bind { create, .. } = &mount.source {
+            match std::fs::metadata(place) {
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && *create => {
+                    std::fs::create_dir_all(place).with_context(|| format!("make the mount source {place}"))?;
+                }
+                Err(e) => return Err(e).with_context(|| format!("mount source {place}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn log(core: &Core, record: &Record) -> Result<LogConfig> {
+    if record.host.log_config.driver == "none" {
+        return Ok(LogConfig::None);
+    }
+    let rotation = plan::log::options(&record.host.log_config.options)?;
+    Ok(LogConfig::JsonFile {
+        path: core.dirs.log(&record.id),
+        max_size: rotation.max_size.unwrap_or(0),
+        max_files: rotation.max_files,
+    })
+}

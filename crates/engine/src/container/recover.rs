@@ -1,0 +1,83 @@
+//! What became of a container while no daemon was there: it runs on, it ended, or its shim was killed.
+
+use super::{Container, Live, exit};
+use crate::core::Core;
+use crate::link::{FIRST, Link, answer};
+use crate::view::Status;
+use dhow_shim::client::{connect, send_request};
+use dhow_shim::protocol::{Reply, Request, State};
+use dhow_types::Result;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A daemon that died in the middle of a start left a shim on its way: so long is it waited for.
+const MAX_ON_ITS_WAY: Duration = Duration::from_secs(2);
+/// Between two looks for its socket, which nothing announces.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Takes a container up. True if it removed itself, because it had ended (auto_remove).
+pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
+    let recorded = me.record().state;
+    let socket = core.dirs.socket(&me.id);
+    let mut waited = Duration::ZERO;
+    loop {
+        if socket.exists() {
+            match link(core, me).await {
+                Ok(Some(state)) => return running(core, me, state).await,
+                Ok(None) => {}
+                Err(e) => tracing::debug!("container {}: its shim does not answer: {e}", me.id.short()),
+            }
+        }
+        // Known to have run, or never started: nobody is on the way.
+        let unknown = recorded.status == Status::Running && recorded.pid == 0 && !core.dirs.exit_file(&me.id).exists();
+        if !unknown || waited >= MAX_ON_ITS_WAY {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+        waited += LOOK;
+    }
+    if recorded.status != Status::Running {
+        // A socket without a shim is left by one that was killed.
+        let _ = std::fs::remove_file(&socket);
+        return false;
+    }
+    let status = exit::recover(core, me).await;
+    exit::ended(core, me, status).await
+}
+
+/// Connects to the shim, if one listens.
+async fn link(core: &Arc<Core>, me: &Arc<Container>) -> Result<Option<State>> {
+    let Ok(stream) = connect(&core.dirs.socket(&me.id)) else { return Ok(None) };
+    send_request(&stream, FIRST, Request::Subscribe, &[])?;
+    let (generation, report) = me.reporter(core);
+    let (link, first) = Link::start(stream, report)?;
+    match answer(first).await? {
+        Reply::State(state) => {
+            me.shared().live = Some(Live { link, generation });
+            Ok(Some(state))
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
+    if let Some(status) = state.exit {
+        return exit::ended(core, me, status).await;
+    }
+    let endpoint = {
+        let mut shared = me.shared();
+        let known = &mut shared.record.state;
+        known.status = Status::Running;
+        known.pid = state.pid;
+        known.started_at = state.started_at.parse().ok().or(known.started_at);
+        known.error.clear();
+        shared.record.endpoint.clone()
+    };
+    if let Some(endpoint) = endpoint {
+        let shared = core.clone();
+        if let Err(e) = crate::core::blocking(move || shared.network.adopt(&endpoint)).await {
+            tracing::warn!("container {}: take its network up: {e}", me.id.short());
+        }
+    }
+    false
+}

@@ -1,0 +1,198 @@
+//! `start`: what comes before and after the shim's answer.
+
+use super::prepare::{self, Joins, Prepared};
+use super::{Container, Live, remove};
+use crate::core::{Core, blocking};
+use crate::link::{Link, answer};
+use crate::plan::modes;
+use crate::plan::spec::NetworkFiles;
+use crate::view::Status;
+use dhow_shim::protocol::Reply;
+use dhow_store::Durability;
+use dhow_types::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an earlier run's shim may take to leave.
+const MAX_LEAVE: Duration = Duration::from_secs(10);
+/// How long a start waits for clients that announced themselves.
+const MAX_HAND_OVER: Duration = Duration::from_secs(2);
+
+/// Starts the container. The second value says that it removed itself because it failed (auto_remove).
+pub(super) async fn start(core: &Arc<Core>, me: &Arc<Container>) -> (Result<()>, bool) {
+    if let Err(e) = may_start(me) {
+        return (Err(e), false);
+    }
+    if let Err(e) = settle(me).await {
+        return (Err(e), false);
+    }
+    let result = launch(core, me).await;
+    let Err(e) = result else { return (Ok(()), false) };
+    let removed = failed(core, me, &e).await;
+    (Err(e), removed)
+}
+
+fn may_start(me: &Container) -> Result<()> {
+    match me.status() {
+        Status::Running => Err(Error::new(ErrorKind::NotModified, format!("container {} is already running", me.id))),
+        Status::Removing | Status::Dead => {
+            Err(Error::conflict("container is marked for removal and cannot be started"))
+        }
+        Status::Created | Status::Exited => Ok(()),
+    }
+}
+
+/// Waits for the last run's shim to be gone (its cgroup has this run's name) and for clients on their way.
+async fn settle(me: &Container) -> Result<()> {
+    let old = me.shared().live.take();
+    if let Some(live) = old
+        && tokio::time::timeout(MAX_LEAVE, live.link.closed()).await.is_err()
+    {
+        me.shared().live = Some(live);
+        return Err(Error::unavailable(format!("the last run of container {} has not been cleaned up yet", me.id)));
+    }
+    let handed = async {
+        loop {
+            let changed = me.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if me.shared().tickets == 0 {
+                return;
+            }
+            changed.await;
+        }
+    };
+    // A client that never comes must not hold up the others.
+    let _ = tokio::time::timeout(MAX_HAND_OVER, handed).await;
+    Ok(())
+}
+
+async fn launch(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
+    let joins = joins(core, me)?;
+    let (record, clients) = {
+        let mut shared = me.shared();
+        shared.starting = true;
+        (shared.record.clone(), std::mem::take(&mut shared.pending))
+    };
+    let shared_core = core.clone();
+    let Prepared { stream, record, mut undo } =
+        blocking(move || prepare::prepare(&shared_core, record, joins, clients)).await?;
+    let (generation, report) = me.reporter(core);
+    let launched = match Link::start(stream, report) {
+        Err(e) => Err(e),
+        Ok((link, first)) => answer(first).await.map(|reply| (link, reply)),
+    };
+    let (link, pid, started_at, warnings) = match launched {
+        Ok((link, Reply::Launched { pid, started_at, warnings, .. })) => (link, pid, started_at, warnings),
+        other => {
+            // Tearing down speaks to the kernel: not on this thread.
+            let _ = tokio::task::spawn_blocking(move || drop(undo)).await;
+            return Err(other.err().unwrap_or_else(|| Error::system("the shim gave an answer to another question")));
+        }
+    };
+    undo.keep();
+    for warning in warnings {
+        tracing::warn!("container {}: {warning}", me.id.short());
+    }
+    let mut shared = me.shared();
+    shared.record = record;
+    let state = &mut shared.record.state;
+    state.pid = pid;
+    state.started_at = started_at.parse().ok();
+    state.finished_at = None;
+    state.exit_code = 0;
+    state.oom_killed = false;
+    shared.live = Some(Live { link, generation });
+    shared.starting = false;
+    Ok(())
+}
+
+/// The containers whose namespaces this one joins, as far as they run.
+fn joins(core: &Core, me: &Container) -> Result<Joins> {
+    let record = me.record();
+    let running = |name: &str| -> Result<(Arc<Container>, i32)> {
+        let other = core.registry().find(name)?;
+        let pid = other.shared().record.state.pid;
+        match other.status() {
+            Status::Running if pid > 0 => Ok((other, pid)),
+            _ => Err(prepare::not_joined(name)),
+        }
+    };
+    let mut joins = Joins::default();
+    if let modes::Network::Container(name) = modes::network(&record.host.network_mode)? {
+        let (other, pid) = running(&name)?;
+        let dir = core.dirs.container(&files_of(core, &other)?);
+        let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+        let files =
+            NetworkFiles { resolv_conf: path("resolv.conf"), hostname: path("hostname"), hosts: path("hosts") };
+        joins.network = Some((pid, files));
+    }
+    if let modes::Pid::Container(name) = modes::pid(&record.host.pid_mode)? {
+        joins.pid = Some(running(&name)?.1);
+    }
+    if let modes::Ipc::Container(name) = modes::ipc(&record.host.ipc_mode)? {
+        let (other, pid) = running(&name)?;
+        let theirs = other.record().host.ipc_mode;
+        let shm: PathBuf = match modes::ipc(&theirs)? {
+            modes::Ipc::Shareable => core.dirs.shm(&other.id),
+            _ => {
+                return Err(Error::conflict(format!(
+                    "cannot join IPC of container {name}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                )));
+            }
+        };
+        joins.ipc = Some((pid, shm));
+    }
+    Ok(joins)
+}
+
+/// Whose files a container uses: those of the first in a chain of joined networks.
+fn files_of(core: &Core, container: &Arc<Container>) -> Result<dhow_types::ContainerId> {
+    const MAX_CHAIN: usize = 64;
+    let mut at = container.clone();
+    for _ in 0..MAX_CHAIN {
+        match modes::network(&at.record().host.network_mode)? {
+            modes::Network::Container(name) => at = core.registry().find(&name)?,
+            _ => return Ok(at.id.clone()),
+        }
+    }
+    Err(Error::invalid(format!("more than {MAX_CHAIN} containers join each other's network")))
+}
+
+/// Records why a start failed. Exit codes are Docker's. True if the container removed itself.
+async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error) -> bool {
+    let record = {
+        let mut shared = me.shared();
+        shared.starting = false;
+        // Their clients see the end of the stream.
+        shared.pending.clear();
+        let state = &mut shared.record.state;
+        state.exit_code = match error.kind() {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::CommandNotExecutable => 126,
+            _ => 128,
+        };
+        state.error = error.text().to_owned();
+        state.pid = 0;
+        shared.record.endpoint = None;
+        shared.record.clone()
+    };
+    me.changed.notify_waiters();
+    if record.host.auto_remove {
+        return match remove::remove(core, me, true).await {
+            Ok(()) => true,
+            Err(e) => {
+                tracing::warn!("remove container {} after its start failed: {e}", me.id.short());
+                false
+            }
+        };
+    }
+    let written = record.encode().and_then(|doc| {
+        core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy)
+    });
+    if let Err(e) = written {
+        tracing::warn!("container {}: {e}", me.id.short());
+    }
+    false
+}

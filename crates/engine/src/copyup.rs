@@ -1,0 +1,158 @@
+//! Fills a new volume with what the image has at its place, as Docker does.
+
+use crate::merged::{Dir, Node, beneath};
+use dhow_types::{Context, Error, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Deepest tree that is copied.
+const MAX_DEPTH: usize = 512;
+/// Longest list of attribute names of one file, and longest value (the kernel's own bounds).
+const MAX_XATTR: usize = 64 << 10;
+
+/// Copies the directory `path` of the image into the empty directory `volume`: mode, owner, times and attributes too.
+/// False if the image has no directory there.
+pub(crate) fn fill(image: &Dir, path: &str, volume: &Path) -> Result<bool> {
+    let Some(Node::Dir(source)) = image.lookup(path)? else { return Ok(false) };
+    let target = rustix::fs::open(volume, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("open {}", volume.display()))?;
+    directory(&source, target.as_fd(), 0).with_context(|| format!("copy {path} of the image into its volume"))?;
+    Ok(true)
+}
+
+fn directory(source: &Dir, target: BorrowedFd<'_>, depth: usize) -> Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(Error::invalid(format!("the tree is deeper than {MAX_DEPTH} directories")));
+    }
+    for (name, node) in source.children()? {
+        match node {
+            Node::Dir(dir) => {
+                rustix::fs::mkdirat(target, &name, Mode::RWXU).map_err(std::io::Error::from)?;
+                let made = beneath(target, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                directory(&dir, made.as_fd(), depth + 1)?;
+            }
+            Node::Other(holder, stat) => other(holder.as_fd(), &name, &stat, target)?,
+        }
+    }
+    // Last, or the times would change again.
+    let stat = rustix::fs::fstat(source.top()).map_err(std::io::Error::from)?;
+    attributes(source.top(), target)?;
+    metadata(target, &stat)
+}
+
+fn other(holder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, target: BorrowedFd<'_>) -> Result<()> {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    match kind {
+        FileType::RegularFile => {
+            let from = beneath(holder, name, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let to: OwnedFd = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(std::io::Error::from)
+                .with_context(|| format!("make {name:?}"))?;
+            let (mut from, mut to) = (std::fs::File::from(from), std::fs::File::from(to));
+            // Uses copy_file_range, which shares blocks where the file system can.
+            std::io::copy(&mut from, &mut to).with_context(|| format!("copy {name:?}"))?;
+            attributes(from.as_fd(), to.as_fd())?;
+            metadata(to.as_fd(), stat)
+        }
+        FileType::Symlink => {
+            let link = rustix::fs::readlinkat(holder, name, Vec::new()).map_err(std::io::Error::from)?;
+            rustix::fs::symlinkat(&link, target, name).map_err(std::io::Error::from)?;
+            owner_of_link(target, name, stat)
+        }
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo => {
+            rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), stat.st_rdev)
+                .map_err(std::io::Error::from)?;
+            owner_of_link(target, name, stat)?;
+            let made = beneath(target, name, OFlags::PATH | OFlags::NOFOLLOW)?;
+            let by_fd = format!("/proc/self/fd/{}", made.as_raw_fd());
+            rustix::fs::chmod(by_fd, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(std::io::Error::from)?;
+            Ok(())
+        }
+        // A socket file means nothing without its process.
+        _ => Ok(()),
+    }
+}
+
+fn owner_of_link(target: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<()> {
+    let (uid, gid) = owner(stat);
+    rustix::fs::chownat(target, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(std::io::Error::from)?;
+    rustix::fs::utimensat(target, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+fn metadata(target: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
+    let (uid, gid) = owner(stat);
+    rustix::fs::fchown(target, uid, gid).map_err(std::io::Error::from)?;
+    // After the owner, which takes set-id bits away.
+    rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(std::io::Error::from)?;
+    rustix::fs::futimens(target, &times(stat)).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+fn owner(stat: &Stat) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    (Some(rustix::fs::Uid::from_raw(stat.st_uid)), Some(rustix::fs::Gid::from_raw(stat.st_gid)))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+    }
+}
+
+/// Extended attributes, without overlayfs' own.
+fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let mut names = vec![0u8; MAX_XATTR];
+    let len = match rustix::fs::flistxattr(from, names.as_mut_slice()) {
+        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        Ok(len) => len,
+        Err(e) => return Err(std::io::Error::from(e)).context("list attributes"),
+    };
+    let mut value = vec![0u8; MAX_XATTR];
+    for name in names[..len].split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        let name = OsStr::from_bytes(name);
+        let len = rustix::fs::fgetxattr(from, name, value.as_mut_slice()).map_err(std::io::Error::from)?;
+        match rustix::fs::fsetxattr(to, name, &value[..len], XattrFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOTSUP) => {}
+            Err(e) => return Err(std::io::Error::from(e)).with_context(|| format!("set attribute {name:?}")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn copies_the_merged_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let (top, low, volume) = (dir.path().join("t"), dir.path().join("l"), dir.path().join("v"));
+        std::fs::create_dir_all(low.join("data/deep")).unwrap();
+        std::fs::create_dir_all(top.join("data")).unwrap();
+        std::fs::create_dir(&volume).unwrap();
+        std::fs::write(low.join("data/deep/f"), "low").unwrap();
+        std::fs::write(top.join("data/g"), "top").unwrap();
+        symlink("../../etc/passwd", low.join("data/link")).unwrap();
+        std::os::unix::fs::chown(low.join("data/deep/f"), Some(7), Some(8)).unwrap();
+        std::fs::set_permissions(low.join("data/deep/f"), std::fs::Permissions::from_mode(0o4755)).unwrap();
+        std::fs::set_permissions(top.join("data"), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        let image = Dir::open(&[&top, &low]).unwrap();
+        assert!(fill(&image, "/data", &volume).unwrap());
+        let f = std::fs::metadata(volume.join("deep/f")).unwrap();
+        assert_eq!((f.uid(), f.gid(), f.mode() & 0o7777), (7, 8, 0o4755));
+        assert_eq!(std::fs::read(volume.join("g")).unwrap(), b"top");
+        assert_eq!(std::fs::read_link(volume.join("link")).unwrap(), Path::new("../../etc/passwd"));
+        assert_eq!(std::fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1777);
+        assert!(!fill(&image, "/nothing", &volume).unwrap());
+    }
+}

@@ -1,0 +1,314 @@
+//! Execs: one more program in a running container.
+
+use crate::config::{ExecRequest, ExecStart};
+use crate::container::Container;
+use crate::core::{Core, blocking, random};
+use crate::merged::Dir;
+use crate::plan::{self, keys, merge, resources, security};
+use crate::users;
+use crate::view::{ExecView, LogChunk, StdStream};
+use dhow_shim::protocol::{AttachOptions, Exec as Launch, ExecSeccomp, Reply, Request};
+use dhow_shim::spec::{ConsoleSize, Process, User};
+use dhow_types::{ContainerId, Context, Error, ErrorKind, Result};
+use rustix::fs::{Mode, OFlags};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Execs remembered per container; the oldest that ended is forgotten first.
+const MAX_EXECS: usize = 1024;
+/// Exit code of an exec whose container ended before it.
+const KILLED: i32 = 137;
+
+/// One exec.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    id: String,
+    container: ContainerId,
+    pub(crate) request: ExecRequest,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    started: bool,
+    running: bool,
+    pid: i32,
+    exit_code: Option<i32>,
+}
+
+/// All execs, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Execs {
+    all: Mutex<HashMap<String, Arc<Exec>>>,
+}
+
+impl Execs {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Exec>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Finds one.
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<Exec>> {
+        self.lock().get(id).cloned().ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+    }
+    /// An exec's program ended.
+    pub(crate) fn exited(&self, id: &str, code: i32) {
+        if let Some(exec) = self.lock().get(id) {
+            exec.ended(code);
+        }
+    }
+    /// A container ended, and with it what ran in it.
+    pub(crate) fn container_ended(&self, container: &ContainerId) {
+        for exec in self.lock().values().filter(|e| e.container == *container) {
+            if exec.state().running {
+                exec.ended(KILLED);
+            }
+        }
+    }
+    /// A container is gone, and the memory of its execs.
+    pub(crate) fn container_removed(&self, container: &ContainerId) {
+        self.lock().retain(|_, e| e.container != *container);
+    }
+    /// Ids of the execs of a container that were not yet started or run.
+    pub(crate) fn alive(&self, container: &ContainerId) -> Vec<String> {
+        let all = self.lock();
+        let mut ids: Vec<String> = all
+            .values()
+            .filter(|e| e.container == *container && e.state().exit_code.is_none())
+            .map(|e| e.id.clone())
+            .collect();
+        ids.sort();
+        ids
+    }
+    fn add(&self, exec: Arc<Exec>) -> Result<()> {
+        let mut all = self.lock();
+        let own: Vec<&Arc<Exec>> = all.values().filter(|e| e.container == exec.container).collect();
+        if own.len() >= MAX_EXECS {
+            let done = own.iter().find(|e| e.state().exit_code.is_some()).map(|e| e.id.clone());
+            let Some(done) = done else {
+                return Err(Error::new(ErrorKind::Exhausted, format!("a container can have {MAX_EXECS} execs")));
+            };
+            all.remove(&done);
+        }
+        all.insert(exec.id.clone(), exec);
+        Ok(())
+    }
+}
+
+impl Exec {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn ended(&self, code: i32) {
+        let mut state = self.state();
+        (state.running, state.pid, state.exit_code) = (false, 0, Some(code));
+    }
+}
+
+/// Prepares one.
+pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecRequest) -> Result<String> {
+    container.running()?;
+    if request.cmd.is_empty() || request.cmd[0].is_empty() {
+        return Err(Error::invalid("No exec command specified"));
+    }
+    if let Some(text) = &request.detach_keys {
+        keys::parse(text)?;
+    }
+    if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
+        return Err(Error::invalid(format!("the working directory '{}' needs to be an absolute path", request.working_dir)));
+    }
+    if request.cmd.iter().chain(&request.env).any(|t| t.contains('\0')) {
+        return Err(Error::invalid("an argument or variable contains a zero byte"));
+    }
+    let id = dhow_types::Digest::from_raw(random()?).hex();
+    let exec = Exec { id: id.clone(), container: container.id.clone(), request, state: Mutex::default() };
+    core.execs.add(Arc::new(exec))?;
+    Ok(id)
+}
+
+/// Checks that one can be started as the client believes, and takes it: nobody starts it twice.
+pub(crate) fn claim(core: &Core, id: &str, start: &ExecStart) -> Result<Arc<Exec>> {
+    let exec = core.execs.find(id)?;
+    let container = core.registry().find(exec.container.as_str())?;
+    container.running()?;
+    let mut state = exec.state();
+    if state.exit_code.is_some() {
+        return Err(Error::conflict(format!("exec instance {id} has already run")));
+    }
+    if state.started {
+        return Err(Error::conflict(format!("exec instance {id} is already running")));
+    }
+    if start.tty != exec.request.tty && !start.detach {
+        return Err(Error::invalid(format!("exec instance {id} was created with tty {}: start it alike", exec.request.tty)));
+    }
+    state.started = true;
+    drop(state);
+    Ok(exec)
+}
+
+/// Starts one without a client.
+pub(crate) async fn start_detached(core: &Arc<Core>, exec: &Arc<Exec>, size: Option<(u16, u16)>) -> Result<()> {
+    launch(core, exec, size, None).await
+}
+
+/// Starts one with a client. What goes wrong is told to the client on its stream, as Docker does; the exit code says
+/// it again.
+pub(crate) async fn start_attached(
+    core: &Arc<Core>,
+    exec: &Arc<Exec>,
+    connection: OwnedFd,
+    leftover: Vec<u8>,
+) -> Result<()> {
+    let r = &exec.request;
+    let keys = r.detach_keys.as_deref().map(keys::parse).transpose()?;
+    let options = AttachOptions {
+        fd: 0,
+        stdin: r.attach_stdin,
+        stdout: r.attach_stdout,
+        stderr: r.attach_stderr,
+        framed: !r.tty,
+        detach_keys: keys,
+        leftover,
+    };
+    let copy = connection.try_clone().context("keep the client's connection")?;
+    match launch(core, exec, None, Some((options, connection))).await {
+        Ok(()) => Ok(()),
+        Err(e) => {
+            let tty = r.tty;
+            let text = LogChunk { stream: StdStream::Stderr, bytes: format!("{e}\r\n").into_bytes() };
+            blocking(move || dhow_shim::send_bytes(&copy, &crate::container::attach::framed(&text, tty), &[])).await?;
+            Err(e)
+        }
+    }
+}
+
+async fn launch(
+    core: &Arc<Core>,
+    exec: &Arc<Exec>,
+    size: Option<(u16, u16)>,
+    client: Option<(AttachOptions, OwnedFd)>,
+) -> Result<()> {
+    let done = run(core, exec, size, client).await;
+    match &done {
+        Ok(pid) => {
+            let mut state = exec.state();
+            // It may be over before this is noted.
+            if state.exit_code.is_none() {
+                (state.running, state.pid) = (true, *pid);
+            }
+        }
+        Err(e) => exec.ended(match e.kind() {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::CommandNotExecutable => 126,
+            _ => 128,
+        }),
+    }
+    done.map(drop)
+}
+
+async fn run(
+    core: &Arc<Core>,
+    exec: &Arc<Exec>,
+    size: Option<(u16, u16)>,
+    client: Option<(AttachOptions, OwnedFd)>,
+) -> Result<i32> {
+    let container = core.registry().find(exec.container.as_str())?;
+    let link = container.running()?;
+    let (shared, request) = (core.clone(), exec.request.clone());
+    let process = blocking(move || process(&shared, &container, &request, size)).await?;
+    let (attach, fds) = match client {
+        Some((options, fd)) => (Some(options), vec![fd]),
+        None => (None, Vec::new()),
+    };
+    let launch = Launch {
+        exec_id: exec.id.clone(),
+        process,
+        seccomp: ExecSeccomp::Inherit,
+        open_stdin: exec.request.attach_stdin,
+        attach,
+        pid_file: None,
+    };
+    match link.call(Request::Exec(Box::new(launch)), fds).await? {
+        Reply::ExecStarted { pid, warnings } => {
+            for warning in warnings {
+                tracing::warn!("exec in {}: {warning}", exec.container.short());
+            }
+            Ok(pid)
+        }
+        _ => Err(Error::system("the shim gave an answer to another question")),
+    }
+}
+
+/// The process, as the container's own but for what the request says.
+fn process(core: &Core, container: &Container, request: &ExecRequest, size: Option<(u16, u16)>) -> Result<Process> {
+    let record = container.record();
+    let root = format!("/proc/{}/root", record.state.pid);
+    let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .with_context(|| format!("reach the files of container {}", record.id.short()))?;
+    // The process id was not given to another process meanwhile.
+    container.running()?;
+    let root = Dir::from_fd(root);
+    let identity = match request.user.as_str() {
+        "" => users::of_tree(&root, &record.config.user, &record.host.group_add)?,
+        user => users::of_tree(&root, user, &[])?,
+    };
+    let capabilities = if request.privileged {
+        plan::caps::resolve(&[], &[], true, false, core.facts.capabilities)?
+    } else {
+        plan::spec::capabilities(&record.host, &core.facts, core.settings.hardened)?
+    };
+    let mut config = record.config.clone();
+    config.tty = request.tty;
+    merge::overlay_env(&mut config.env, &request.env);
+    let security = security::parse(&record.host.security_opt)?;
+    let size = size.or(request.console_size);
+    let cwd = [&request.working_dir, &record.config.working_dir].into_iter().find(|d| !d.is_empty());
+    Ok(Process {
+        terminal: request.tty,
+        console_size: size.map(|(height, width)| ConsoleSize { height, width }),
+        user: User { uid: identity.uid, gid: identity.gid, umask: None, additional_gids: identity.groups },
+        args: request.cmd.clone(),
+        env: merge::environment(&config, &record.hostname, &identity.home),
+        cwd: cwd.map_or("/", String::as_str).to_owned(),
+        capabilities: Some(plan::spec::capability_sets(&capabilities, identity.uid)),
+        rlimits: record.host.resources.ulimits.iter().map(resources::rlimit).collect::<Result<_>>()?,
+        no_new_privileges: security.no_new_privileges.unwrap_or(core.settings.hardened),
+        ..Process::default()
+    })
+}
+
+/// What is known about one.
+pub(crate) async fn inspect(core: &Arc<Core>, id: &str) -> Result<ExecView> {
+    let exec = core.execs.find(id)?;
+    let running = exec.state().running;
+    let link = if running { link(core, &exec).ok() } else { None };
+    if let Some(link) = link {
+        // An answer comes after all events before it: a client whose stream has ended finds the exit code here.
+        let _ = link.call(Request::Hello, Vec::new()).await;
+    }
+    let state = *exec.state();
+    Ok(ExecView {
+        id: exec.id.clone(),
+        container: exec.container.clone(),
+        running: state.running,
+        exit_code: state.exit_code,
+        pid: state.pid,
+        request: exec.request.clone(),
+        open_stdin: exec.request.attach_stdin && state.running,
+    })
+}
+
+fn link(core: &Core, exec: &Exec) -> Result<Arc<crate::link::Link>> {
+    core.registry().find(exec.container.as_str())?.running()
+}
+
+/// Sets the size of its terminal.
+pub(crate) async fn resize(core: &Arc<Core>, id: &str, height: u16, width: u16) -> Result<()> {
+    let exec = core.execs.find(id)?;
+    if !exec.state().started || exec.state().exit_code.is_some() {
+        return Err(Error::conflict(format!("exec {id} is not running")));
+    }
+    let link = link(core, &exec)?;
+    link.call(Request::Resize { exec_id: Some(exec.id.clone()), width, height }, Vec::new()).await.map(drop)
+}

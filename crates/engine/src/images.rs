@@ -1,0 +1,141 @@
+//! Images as the engine shows them, and the commands on them; the work itself is the store's.
+
+use crate::container::Container;
+use crate::core::{Core, blocking};
+use crate::view::{ImageRemoved, ImageView, LoadEvent, Status};
+use dhow_store::{ImageRecord, InUse, Removed};
+use dhow_types::{Digest, Reference, Result};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events of a load that may wait for a slow client.
+const MAX_WAITING: usize = 64;
+
+/// All images, newest first.
+pub(crate) async fn list(core: &Arc<Core>) -> Result<Vec<ImageView>> {
+    let uses = uses(core);
+    let shared = core.clone();
+    blocking(move || {
+        let mut all: Vec<ImageView> = shared.store.images()?.iter().map(|r| view(r, &uses)).collect();
+        all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(all)
+    })
+    .await
+}
+
+/// One image with all there is to say.
+pub(crate) async fn inspect(core: &Arc<Core>, name: &str) -> Result<ImageView> {
+    let uses = uses(core);
+    let (shared, name) = (core.clone(), name.to_owned());
+    blocking(move || {
+        let record = shared.store.resolve(&name)?;
+        let mut view = view(&record, &uses);
+        view.document = Some(record.image.raw.clone().into());
+        view.layers.clone_from(&record.image.layers);
+        let dirs: Vec<String> = record.image.layer_dirs.iter().map(|d| d.to_string_lossy().into_owned()).collect();
+        if let Some((top, lower)) = dirs.split_first() {
+            view.graph.insert("UpperDir".into(), top.clone());
+            if !lower.is_empty() {
+                view.graph.insert("LowerDir".into(), lower.join(":"));
+            }
+        }
+        Ok(view)
+    })
+    .await
+}
+
+fn view(record: &ImageRecord, uses: &HashMap<Digest, usize>) -> ImageView {
+    let labels = record.image.config.config.labels.clone();
+    ImageView {
+        id: record.id,
+        tags: record.references.iter().map(Reference::familiar).collect(),
+        digests: record.digests.iter().map(Reference::familiar).collect(),
+        parent: record.parent,
+        created: record.created.as_deref().and_then(|t| t.parse().ok()),
+        size: record.size,
+        containers: uses.get(&record.id).copied().unwrap_or(0),
+        labels,
+        document: None,
+        layers: Vec::new(),
+        graph: BTreeMap::new(),
+        last_tagged: Timestamp::from_second(record.loaded_unix).ok(),
+    }
+}
+
+fn uses(core: &Core) -> HashMap<Digest, usize> {
+    let mut uses = HashMap::new();
+    for container in core.registry().all() {
+        if let Some(id) = container.shared().record.root.image() {
+            *uses.entry(id).or_insert(0) += 1;
+        }
+    }
+    uses
+}
+
+/// Gives an image one more name.
+pub(crate) async fn tag(core: &Arc<Core>, source: &str, repo: &str, tag: &str) -> Result<()> {
+    let name: Reference = repo.parse()?;
+    let target = if tag.is_empty() { name.or_latest() } else { name.with_tag(tag)? };
+    let (core, source) = (core.clone(), source.to_owned());
+    blocking(move || core.store.tag(&source, &target)).await
+}
+
+/// Removes a name of an image, and the image with its last name.
+pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<Vec<ImageRemoved>> {
+    let (core, name) = (core.clone(), name.to_owned());
+    blocking(move || {
+        let all: Vec<Arc<Container>> = core.registry().all();
+        let in_use = |id: &Digest| {
+            let mut users: Vec<InUse> = all
+                .iter()
+                .filter_map(|c| {
+                    let shared = c.shared();
+                    let uses = shared.record.root.image() == Some(*id);
+                    uses.then(|| InUse {
+                        container: c.id.to_string(),
+                        running: shared.record.state.status == Status::Running,
+                    })
+                })
+                .collect();
+            users.sort_by_key(|u| !u.running);
+            users.into_iter().next()
+        };
+        let removed = core.store.remove(&name, force, &in_use)?;
+        Ok(removed
+            .into_iter()
+            .map(|r| match r {
+                Removed::Untagged(name) => ImageRemoved::Untagged(name),
+                Removed::Deleted(id) => ImageRemoved::Deleted(id),
+            })
+            .collect())
+    })
+    .await
+}
+
+/// Loads an archive on a thread of its own; what happens comes through the channel.
+pub(crate) fn load(core: &Arc<Core>, input: Box<dyn Read + Send>) -> mpsc::Receiver<LoadEvent> {
+    let (tx, events) = mpsc::channel(MAX_WAITING);
+    let core = core.clone();
+    tokio::task::spawn_blocking(move || {
+        // A client that left does not stop the load: what it asked for is done.
+        let mut progress = |p: dhow_store::Progress| {
+            let _ = tx.try_send(LoadEvent::Progress { id: p.id, current: p.current, total: p.total });
+        };
+        match core.store.load(input, &mut progress) {
+            Ok(loaded) => {
+                for image in loaded {
+                    for warning in &image.warnings {
+                        tracing::warn!("load: {warning}");
+                    }
+                    let reference = image.reference.as_ref().map(Reference::familiar);
+                    let _ = tx.blocking_send(LoadEvent::Loaded { reference, id: image.id });
+                }
+            }
+            Err(e) => drop(tx.blocking_send(LoadEvent::Failed(e))),
+        }
+    });
+    events
+}

@@ -1,0 +1,129 @@
+//! Opening an engine: directories, store, machine, and everything an earlier daemon left behind.
+
+use crate::container::Container;
+use crate::core::{Core, Dirs, blocking, random};
+use crate::machine;
+use crate::network::Network;
+use crate::record::Record;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use crate::trash::{PREFIX, Trash};
+use dhow_cgroup::Layout;
+use dhow_store::{Durability, Store, StoreConfig};
+use dhow_types::{Context, Result};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Where the id of a root is kept.
+const ROOT_ID: &str = "root-id";
+
+/// Opens the root and the state directory and takes up what was left running.
+pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
+    let trash = Trash::start();
+    let core = blocking(move || base(settings, trash)).await?;
+    let core = Arc::new(core);
+    let shared = core.clone();
+    let records = blocking(move || records(&shared)).await?;
+    let mut known = HashSet::new();
+    let mut tasks = Vec::with_capacity(records.len());
+    for record in records {
+        known.insert(record.id.to_string());
+        let name = record.name.clone();
+        core.registry().reserve(&name, &record.id)?;
+        let container = Container::spawn(&core, record);
+        core.registry().insert(container.clone());
+        tasks.push(tokio::spawn(async move { container.take_up().await }));
+    }
+    for task in tasks {
+        if let Ok(Err(e)) = task.await {
+            tracing::warn!("take a container up: {e}");
+        }
+    }
+    let shared = core.clone();
+    blocking(move || {
+        sweep(&shared, &known);
+        Ok(())
+    })
+    .await?;
+    Ok(core)
+}
+
+fn base(settings: Settings, trash: Trash) -> Result<Core> {
+    let dirs = Dirs::prepare(&settings.root, &settings.state)?;
+    let store = Store::open(&settings.root, StoreConfig { keep_blobs: settings.keep_blobs, ..StoreConfig::default() })
+        .with_context(|| format!("open the store at {}", settings.root.display()))?;
+    let root_id = match store.db().meta(ROOT_ID)? {
+        Some(id) => id,
+        None => {
+            let id = dhow_types::Digest::from_raw(random()?).hex();
+            store.db().set_meta(ROOT_ID, &id, Durability::Synced)?;
+            id
+        }
+    };
+    store.ensure_hello(settings.hello)?;
+    let layout = Layout::detect().context("look at the control groups")?;
+    let facts = machine::facts(&layout);
+    let network = Network::new(&settings.bridge, settings.hardened, &root_id, settings.netns_pool)?;
+    Ok(Core {
+        dirs,
+        store,
+        layout,
+        facts,
+        network,
+        filters: Default::default(),
+        users: Default::default(),
+        volumes: Default::default(),
+        trash,
+        execs: Default::default(),
+        registry: Mutex::new(Registry::default()),
+        zygote: Mutex::new(None),
+        root_id,
+        settings,
+    })
+}
+
+/// The containers of the database. One that can't be read is named and left alone.
+fn records(core: &Core) -> Result<Vec<Record>> {
+    let rows = core.store.db().containers()?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| match Record::decode(&row.doc) {
+            Ok(record) => Some(record),
+            Err(e) => {
+                tracing::error!("container {} is left out: {e}", row.id);
+                None
+            }
+        })
+        .collect())
+}
+
+/// Removes what no container owns: half-made and half-removed directories, sockets without a shim.
+fn sweep(core: &Core, known: &HashSet<String>) {
+    let unreadable: HashSet<String> = core.store.db().containers().unwrap_or_default().into_iter().map(|r| r.id).collect();
+    let owned = |name: &str| known.contains(name) || unreadable.contains(name);
+    for dir in [core.dirs.containers(), core.dirs.memory(), core.dirs.volumes()] {
+        let volumes = dir == core.dirs.volumes();
+        for (name, path) in entries(&dir) {
+            // Volumes are known to the database; only what was renamed on its way out goes here.
+            if name.starts_with(PREFIX) {
+                core.trash.remove_later(path);
+            } else if !volumes && !owned(&name) {
+                if let Err(e) = core.trash.discard(&path) {
+                    tracing::warn!("sweep: {e}");
+                }
+            }
+        }
+    }
+    for (name, path) in entries(&core.dirs.sockets()) {
+        let stale = name.strip_suffix(".sock").is_some_and(|id| !owned(id));
+        if stale && std::os::unix::net::UnixStream::connect(&path).is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+fn entries(dir: &Path) -> Vec<(String, std::path::PathBuf)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|e| Some((e.file_name().into_string().ok()?, e.path()))).collect()
+}

@@ -1,0 +1,22 @@
+//! Pure decisions: from a request, an image's configuration and facts about the machine to what is to be done.
+//!
+//! Nothing here reads a file, asks the kernel, or knows the time.
+
+pub mod caps;
+pub mod check;
+pub mod devices;
+pub mod facts;
+pub mod hosts;
+pub mod keys;
+pub mod log;
+pub mod merge;
+pub mod modes;
+pub mod mounts;
+pub mod names;
+pub mod ports;
+pub mod resources;
+pub mod rootfs;
+pub mod security;
+pub mod signal;
+pub mod spec;
+pub mod user;

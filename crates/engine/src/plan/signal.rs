@@ -1,0 +1,90 @@
+//! Signals by name or number, as `kill` and `stop-signal` take them.
+
+use dhow_types::{Error, Result};
+
+const NAMES: [(&str, i32); 35] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+    ("RTMIN", 34),
+];
+
+/// SIGKILL.
+pub const KILL: i32 = 9;
+/// SIGTERM.
+pub const TERM: i32 = 15;
+
+/// The number of a signal.
+pub fn parse(text: &str) -> Result<i32> {
+    let bad = || Error::invalid(format!("Invalid signal: {text}"));
+    if let Ok(n) = text.parse::<i32>() {
+        return if (1..=64).contains(&n) { Ok(n) } else { Err(bad()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some((_, n)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Ok(*n);
+    }
+    let offset = |t: &str| t.parse::<i32>().ok();
+    match (name.strip_prefix("RTMIN+").and_then(offset), name.strip_prefix("RTMAX-").and_then(offset), name) {
+        (Some(n @ 0..=30), _, _) => Ok(34 + n),
+        (_, Some(n @ 0..=30), _) => Ok(64 - n),
+        (_, _, "RTMAX") => Ok(64),
+        _ => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        for (text, want) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigkill", 9),
+            ("SIGTERM", 15),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+            ("RTMAX", 64),
+            ("winch", 28),
+        ] {
+            assert_eq!(parse(text).unwrap(), want, "{text}");
+        }
+        for bad in ["", "0", "65", "-9", "SIGNOPE", "RTMIN+99", "SIGSIGKILL"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

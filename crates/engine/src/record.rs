@@ -1,0 +1,137 @@
+//! What is remembered about a container: one document in the database, whole at any time.
+//!
+//! Rule of change: fields are added with a default; a document of a newer version is refused, never guessed at.
+
+use crate::config::{ContainerConfig, EndpointConfig, HostConfig};
+use crate::plan::mounts::Mount;
+use crate::view::StateView;
+use dhow_cgroup::GroupPath;
+use dhow_net::{Endpoint, Mac};
+use dhow_types::{ContainerId, Context, Digest, Error, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The newest version this engine reads.
+const VERSION: u32 = 1;
+
+/// A container as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    version: u32,
+    pub(crate) id: ContainerId,
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) root: Root,
+    pub(crate) config: ContainerConfig,
+    pub(crate) host: HostConfig,
+    pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
+    pub(crate) hostname: String,
+    pub(crate) mac: Option<Mac>,
+    /// Mounts with their place on this machine (empty for tmpfs).
+    pub(crate) mounts: Vec<(Mount, String)>,
+    pub(crate) cgroup: Option<GroupPath>,
+    pub(crate) state: StateView,
+    /// On the bridge while it runs.
+    #[serde(default)]
+    pub(crate) endpoint: Option<Endpoint>,
+}
+
+/// Where the root file system comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Root {
+    /// An image's layers below a directory that holds `upper` and `work`.
+    Image {
+        /// Its id.
+        id: Digest,
+        /// Holds `upper` and `work`.
+        data: PathBuf,
+    },
+    /// A directory of the machine below such a directory.
+    Overlay {
+        /// The directory.
+        path: PathBuf,
+        /// Holds `upper` and `work`.
+        data: PathBuf,
+    },
+    /// A directory of the machine itself.
+    Dir {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Root {
+    /// The image, if there is one.
+    pub(crate) fn image(&self) -> Option<Digest> {
+        match self {
+            Self::Image { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+    /// Where writes go.
+    pub(crate) fn data(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Image { data, .. } | Self::Overlay { data, .. } => Some(data),
+            Self::Dir { .. } => None,
+        }
+    }
+}
+
+/// What a new record is made of.
+pub(crate) struct New {
+    pub(crate) id: ContainerId,
+    pub(crate) name: String,
+    pub(crate) root: Root,
+    pub(crate) config: ContainerConfig,
+    pub(crate) host: HostConfig,
+    pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
+    pub(crate) hostname: String,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) mounts: Vec<(Mount, String)>,
+    pub(crate) cgroup: Option<GroupPath>,
+}
+
+impl Record {
+    /// A container that was just made.
+    pub(crate) fn new(new: New) -> Self {
+        let New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup } = new;
+        Self {
+            version: VERSION,
+            id,
+            name,
+            created: Timestamp::now(),
+            root,
+            config,
+            host,
+            endpoints,
+            hostname,
+            mac,
+            mounts,
+            cgroup,
+            state: StateView::default(),
+            endpoint: None,
+        }
+    }
+
+    /// The document.
+    pub(crate) fn encode(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| Error::system(e.to_string())).context("encode a container's record")
+    }
+
+    /// Reads a document.
+    pub(crate) fn decode(text: &str) -> Result<Self> {
+        let record: Self = serde_json::from_str(text)
+            .map_err(|e| Error::new(dhow_types::ErrorKind::DataLoss, e.to_string()))
+            .context("read a container's record")?;
+        if record.version > VERSION {
+            return Err(Error::system(format!(
+                "container {} was written by a newer version (record {} > {VERSION})",
+                record.id, record.version
+            )));
+        }
+        Ok(record)
+    }
+}

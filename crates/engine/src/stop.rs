@@ -1,0 +1,100 @@
+//! Ending containers: signals, stops with their timeout, and removal by force.
+
+use crate::config::WaitCondition;
+use crate::container::Container;
+use crate::core::Core;
+use crate::plan::signal;
+use crate::view::Status;
+use dhow_shim::protocol::Request;
+use dhow_types::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Docker's patience with a container whose stop timeout was not set.
+const DEFAULT_TIMEOUT: i64 = 10;
+/// How long the kernel may take to end a process after SIGKILL (it may be in an uninterruptible sleep).
+const MAX_KILL: Duration = Duration::from_secs(30);
+
+/// Sends a signal (`KILL` if `None`); after SIGKILL waits for the end.
+pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Result<()> {
+    let number = text.filter(|t| !t.is_empty()).map_or(Ok(signal::KILL), signal::parse)?;
+    let container = core.registry().find(name)?;
+    let refused = |e: Error| Error::new(e.kind(), format!("cannot kill container: {name}: {}", e.text()));
+    if number == signal::KILL {
+        container.running().map_err(refused)?;
+        return end(&container).await.map_err(refused);
+    }
+    send(&container, number).await.map_err(refused)
+}
+
+async fn send(container: &Container, signo: i32) -> Result<()> {
+    let link = container.running()?;
+    match link.call(Request::Signal { exec_id: None, signo, all: false }, Vec::new()).await {
+        // It has just ended.
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Err(Error::conflict(format!("container {} is not running", container.id)))
+        }
+        other => other.map(drop),
+    }
+}
+
+/// SIGKILL, and the wait for the end.
+async fn end(container: &Container) -> Result<()> {
+    let over = container.wait(WaitCondition::NotRunning)?;
+    match send(container, signal::KILL).await {
+        Err(e) if e.kind() != ErrorKind::Conflict => return Err(e),
+        _ => {}
+    }
+    match tokio::time::timeout(MAX_KILL, over).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::system(format!(
+            "container {} did not end within {} seconds of SIGKILL: a process of it may hang in the kernel",
+            container.id.short(),
+            MAX_KILL.as_secs()
+        ))),
+    }
+}
+
+/// The stop signal, then after the timeout SIGKILL. `NotModified` if it does not run.
+pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+    let container = core.registry().find(name)?;
+    if container.status() != Status::Running {
+        return Err(Error::new(ErrorKind::NotModified, format!("container {name} is already stopped")));
+    }
+    let config = container.record().config;
+    let chosen = text.filter(|t| !t.is_empty()).or(config.stop_signal.as_deref().filter(|t| !t.is_empty()));
+    let number = chosen.map_or(Ok(signal::TERM), signal::parse)?;
+    let seconds = timeout.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let over = container.wait(WaitCondition::NotRunning)?;
+    match send(&container, number).await {
+        // It ended by itself: that is what was wanted.
+        Err(e) if e.kind() == ErrorKind::Conflict => return Ok(()),
+        other => other?,
+    }
+    if seconds < 0 {
+        let _ = over.await;
+        return Ok(());
+    }
+    match tokio::time::timeout(Duration::from_secs(seconds as u64), over).await {
+        Ok(_) => Ok(()),
+        Err(_) => end(&container).await,
+    }
+}
+
+/// Removes a container; a running one is killed first if `force`.
+pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: bool) -> Result<()> {
+    let container = core.registry().find(name)?;
+    let removed = container.wait(WaitCondition::Removed)?;
+    let auto = container.record().host.auto_remove;
+    if force && container.status() == Status::Running {
+        end(&container).await?;
+    }
+    match container.remove(volumes).await {
+        // Its own removal came first.
+        Err(e) if e.kind() == ErrorKind::NotFound && auto => {
+            let _ = removed.await;
+            Ok(())
+        }
+        other => other,
+    }
+}
