@@ -13,7 +13,8 @@ use crate::tar::Entry;
 use dhow_types::{Context as _, Error, ErrorKind, Result};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, chmodat, chownat, fchmod, fchown,
-    linkat, major, makedev, minor, mkdirat, mknodat, openat, openat2, renameat, statat, symlinkat, unlinkat, utimensat,
+    futimens, linkat, major, makedev, minor, mkdirat, mknodat, openat, openat2, renameat, statat, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 impl Tree {
     /// Times and inheritable marks of directories, then the content that the tree no longer has.
-    pub(super) fn finish(&mut self, place: &Workplace) -> Result<()> {
+    pub(in crate::apply) fn finish(&mut self, place: &Workplace) -> Result<()> {
         for late in std::mem::take(&mut self.late) {
             let (parent, name) = split(&late.path);
             let dir = match self.strictly(parent) {
