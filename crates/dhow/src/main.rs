@@ -30,7 +30,16 @@ fn role(name: &str, mut words: Vec<OsString>) -> i32 {
     match words.first().and_then(|w| w.to_str()) {
         Some("daemon") => daemon::main(words.split_off(1)),
         Some("oci") => oci::main(words.split_off(1)),
-        Some("shim") => dhow_shim::zygote_main(words.split_off(1)),
+        Some("shim") => shim(words.split_off(1)),
         _ => cli::main(words),
     }
+}
+
+/// The zygote and, by its forks, all shims: from a read-only mount of the binary, because containers are made of them.
+fn shim(words: Vec<OsString>) -> i32 {
+    if let Err(error) = dhow_runtime::reexec_readonly(std::env::args_os(), std::env::vars_os()) {
+        cli::output::note(format!("dhow shim: {error}"));
+        return 1;
+    }
+    dhow_shim::zygote_main(words)
 }

@@ -118,7 +118,7 @@ impl Supervisor {
         order.cgroup = self.group.as_ref();
         order.seccomp = seccomp;
         order.parent_death_signal = Some(Signal::KILL);
-        let mut created = crate::rt::exec(order)?;
+        let mut created = dhow_runtime::exec(order)?;
         let pidfd = exit::own_pidfd(created.pidfd())?;
         let policy = Policy { open_stdin: exec.open_stdin, stdin_once: true };
         let (pid, warnings) = (created.pid(), created.warnings().to_vec());

@@ -126,7 +126,7 @@ pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Hos
     order.parent_death_signal = Some(Signal::KILL);
     order.init_binary = launch.init.then_some(dhow_sys::guest::INIT);
     order.seccomp = launch.seccomp.as_ref();
-    let mut created = crate::rt::create(order)?;
+    let mut created = dhow_runtime::create(order)?;
     let pidfd = exit::own_pidfd(created.pidfd())?;
     undo.pidfd = Some(exit::own_pidfd(created.pidfd())?);
     if let Some(path) = &launch.pid_file {

@@ -17,7 +17,6 @@ mod log;
 mod paths;
 pub mod protocol;
 mod reactor;
-mod rt;
 mod stdio;
 mod supervisor;
 mod zygote;

@@ -195,7 +195,7 @@ impl Setup<'_> {
         // A missing working directory is made while the root can still be written; whether it is one the process may
         // enter is seen later, so errors are too.
         let _ = path::ensure(root.mount.as_fd(), &self.plan.process.cwd, path::Kind::Dir, 0o755);
-        root.enter(self.no_pivot)?;
+        root.enter(self.no_pivot, stash.is_some())?;
         root.seal(self.plan.root_propagation, self.plan.root_readonly)?;
         Ok(slave)
     }

@@ -235,14 +235,18 @@ impl Root {
     }
 
     /// Makes it `/`, and lets go of everything else. The old root is detached with all that was mounted in it.
-    pub(crate) fn enter(&self, no_pivot: bool) -> Result<()> {
+    /// `stashed`: a [`Stash`] lies over the old root.
+    pub(crate) fn enter(&self, no_pivot: bool, stashed: bool) -> Result<()> {
         rustix::process::fchdir(&self.mount).context("enter the container's root")?;
         if no_pivot {
             return rustix::process::chroot(c".").context("change the root");
         }
         rustix::process::pivot_root(c".", c".").context("pivot_root to the container's root")?;
-        // The old root lies over the new one now, and `.` finds what lies on top.
-        unmount(c".", UnmountFlags::DETACH).context("let go of the host's tree")?;
+        // The old root lies over the new one now, with the stash over it, and `.` finds what lies on top: exactly as
+        // often as there is something of the host's, or the container's own root would go too.
+        for _ in 0..1 + usize::from(stashed) {
+            unmount(c".", UnmountFlags::DETACH).context("let go of the host's tree")?;
+        }
         rustix::process::chdir(c"/").context("enter the container's root")
     }
 

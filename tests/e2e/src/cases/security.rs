@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 super::cases!("security":
     capabilities, seccomp_is_on, paths_are_masked_and_read_only, new_namespaces_are_refused, working_directory_stays_inside,
     image_paths_cannot_lead_out, no_descriptors_are_left, binary_is_read_only, privileged_is_different, numeric_users_do_not_wrap,
-    giant_passwd_is_refused, state_is_private, sockets_are_on_paths, no_new_privileges,
+    giant_passwd_is_refused, nothing_of_the_machine_is_mounted, state_is_private, sockets_are_on_paths, no_new_privileges,
 );
 
 fn capabilities(w: &World) -> Result<()> {
@@ -257,5 +257,18 @@ fn no_new_privileges(w: &World) -> Result<()> {
     };
     ensure!(show(&[])? == "NoNewPrivs:\t0", "off by default, as with Docker");
     ensure!(show(&["--security-opt", "no-new-privileges"])? == "NoNewPrivs:\t1");
+    Ok(())
+}
+
+/// The old root must be let go of: with a path to it everything above would be for nothing.
+fn nothing_of_the_machine_is_mounted(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    for flags in [&[][..], &["--init"], &["--privileged"], &["--security-opt", "systempaths=unconfined"]] {
+        let mounts = d.ok(&[&["run", "--rm"], flags, &["busybox", "cat", "/proc/self/mountinfo"]].concat())?;
+        let roots: Vec<&str> = mounts.lines().filter(|l| l.split(' ').nth(4) == Some("/")).collect();
+        ensure!(roots.len() == 1 && roots[0].contains(" - overlay "), "{flags:?}: {roots:#?}");
+        let devtmpfs = mounts.lines().filter(|l| l.contains(" - devtmpfs ")).count();
+        ensure!(devtmpfs == 0, "{flags:?}: {mounts}");
+    }
     Ok(())
 }
