@@ -2,6 +2,8 @@
 //!
 //! `swagger-fields.json` is made from that file by `swagger-fields.py` beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use dhow_api::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -101,7 +101,7 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
     let (route, name) = match router::find(parts.method.as_str(), path) {
         Found::Built(route, name) => (route, name),
         Found::Unbuilt(pattern) => {
-            return Err(Error::not_implemented(format!("{} {pattern} is not built in dhow yet", parts.method)));
+            return Err(Error::not_implemented(format!("{} {pattern} is not supported by dhow yet", parts.method)));
         }
         Found::Unknown => return Err(Error::not_found("page not found")),
     };

@@ -152,9 +152,7 @@ async fn respond<A: Answer>(
 ) -> Result<Response<crate::reply::Body>, Infallible> {
     let upgrades = request.headers().contains_key(UPGRADE);
     let upgrade = hyper::upgrade::on(&mut request);
-    // Only the form without upgrade may carry input in the body.
-    let reply = answer.answer(request.map(RequestBody::Incoming)).await;
-    Ok(match reply {
+    Ok(match to_its_end(answer, request.map(RequestBody::Incoming)).await {
         Reply::Response(response) => response,
         Reply::Hijack(hijack) if !upgrades => late::bridge(hijack),
         Reply::Hijack(Hijack { content_type, take }) => {
@@ -174,6 +172,15 @@ async fn respond<A: Answer>(
             response
         }
     })
+}
+
+/// The answer, from a task of its own: hyper drops what it waits for when the client goes away, but what a request
+/// began is brought to its end, as with Docker.
+async fn to_its_end<A: Answer>(answer: Arc<A>, request: Request<RequestBody>) -> Reply {
+    match tokio::spawn(answer.answer(request)).await {
+        Ok(reply) => reply,
+        Err(_) => Reply::error(&dhow_types::Error::unavailable("the daemon stops")),
+    }
 }
 
 /// The descriptor beneath an upgraded connection, and the bytes that were read from it already.

@@ -9,7 +9,13 @@ use std::os::unix::net::UnixStream as Client;
 use std::path::PathBuf;
 
 /// Echoes: the body of ordinary requests; after a hijack, everything that is sent.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// Opened by a request that came later.
+    gate: tokio::sync::Notify,
+    /// Opened when the gated request came to its end.
+    passed: tokio::sync::Notify,
+}
 
 impl Answer for Echo {
     fn answer(self: Arc<Self>, request: Request<RequestBody>) -> BoxFuture<Reply> {
@@ -24,6 +30,16 @@ impl Answer for Echo {
                 }
             }
             match path.as_str() {
+                "/gated" => {
+                    self.gate.notified().await;
+                    self.passed.notify_one();
+                    Reply::status(StatusCode::NO_CONTENT)
+                }
+                "/open" => {
+                    self.gate.notify_one();
+                    self.passed.notified().await;
+                    Reply::status(StatusCode::NO_CONTENT)
+                }
                 "/refused" => Reply::error(&Error::not_found("No such container: x")),
                 "/hijack" => Reply::Hijack(Hijack {
                     content_type: dhow_api::stdcopy::RAW,
@@ -74,7 +90,7 @@ fn with_server<T: Send + 'static>(client: impl FnOnce(PathBuf) -> T + Send + 'st
                 result
             }
         });
-        serve(Arc::new(Echo), vec![listener], async move {
+        serve(Arc::new(Echo::default()), vec![listener], async move {
             let _ = finished.await;
         })
         .await
@@ -201,6 +217,26 @@ fn hostile_heads_are_refused() {
             assert!(answer.starts_with(status), "{what:?}: {answer}");
             assert!(!answer.contains(" 200 "), "{what:?}: {answer}");
         }
+    });
+}
+
+#[test]
+fn a_request_comes_to_its_end_without_its_client() {
+    with_server(|path| {
+        let mut client = Client::connect(&path).unwrap();
+        client.write_all(b"POST /gated HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // The server sees the end of this connection, in which an answer is due, and forgets it.
+        drop(client);
+        // By the time that these are answered it has: they came later, and one thread serves all.
+        for _ in 0..2 {
+            let mut client = Client::connect(&path).unwrap();
+            client.write_all(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            read_until(&mut client, "\r\n\r\n");
+        }
+        let mut client = Client::connect(&path).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(b"POST /open HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert!(read_until(&mut client, "\r\n\r\n").starts_with("HTTP/1.1 204 "));
     });
 }
 

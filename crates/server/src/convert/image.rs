@@ -191,7 +191,15 @@ pub(crate) fn select(all: Vec<ImageView>, filters: &Filters) -> Result<Vec<Image
             && (!filters.has("reference") || filters.values("reference").any(|pattern| matches(image, pattern)))
     };
     let kept: Vec<bool> = all.iter().map(keep).collect();
-    Ok(all.into_iter().zip(kept).filter_map(|(image, keep)| keep.then_some(image)).collect())
+    let mut chosen: Vec<ImageView> =
+        all.into_iter().zip(kept).filter_map(|(image, keep)| keep.then_some(image)).collect();
+    if filters.has("reference") {
+        // Of an image with several names only those asked for are shown, as Docker does.
+        for image in &mut chosen {
+            image.tags.retain(|name| filters.values("reference").any(|pattern| name_matches(name, pattern)));
+        }
+    }
+    Ok(chosen)
 }
 
 fn answers_to(image: &ImageView, name: &str) -> bool {
@@ -210,10 +218,12 @@ fn has_label(image: &ImageView, wanted: &str) -> bool {
 
 /// Whether a name of the image fits: the whole name, or the name without its tag.
 fn matches(image: &ImageView, pattern: &str) -> bool {
-    image.tags.iter().any(|name| {
-        let repository = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
-        glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), repository.as_bytes())
-    })
+    image.tags.iter().any(|name| name_matches(name, pattern))
+}
+
+fn name_matches(name: &str, pattern: &str) -> bool {
+    let repository = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
+    glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), repository.as_bytes())
 }
 
 /// `*` and `?` as in Go's `path.Match`: neither crosses a slash. Linear in memory, and at most quadratic in time.
