@@ -7,6 +7,7 @@
 //! - [`spec`]: the documents. `plan` (private) decides everything that can be decided from them.
 //! - [`create`], [`exec`]: the parent's side; `child` (private) is what the new process does.
 //! - [`seccomp`]: filters.
+//! - [`oci`]: runc's command line over all of that.
 
 mod child;
 mod context;
@@ -18,6 +19,7 @@ mod hooks;
 mod idmap;
 pub mod launch;
 mod notify;
+pub mod oci;
 mod plan;
 mod reexec;
 pub mod seccomp;

@@ -106,6 +106,14 @@ pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), flags as libc::c_int) })
 }
 
+/// Sends any signal, real-time ones too, to the process behind a pidfd.
+pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks the kernel to fill in that of kill(2).
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
