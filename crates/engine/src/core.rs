@@ -78,11 +78,8 @@ pub(crate) struct Dirs {
 impl Dirs {
     /// Makes the directories that must be there, all 0700 (rule R8).
     pub(crate) fn prepare(root: &Path, state: &Path) -> Result<Self> {
-        let dirs = Self {
-            root: root.to_owned(),
-            state: state.to_owned(),
-            root_on_overlay: crate::machine::on_overlay(root),
-        };
+        let dirs =
+            Self { root: root.to_owned(), state: state.to_owned(), root_on_overlay: crate::machine::on_overlay(root) };
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }
@@ -134,7 +131,9 @@ impl Dirs {
             let flags = rustix::mount::MountFlags::empty();
             rustix::mount::mount("dhow", &memory, "tmpfs", flags, Some(c"mode=0700"))
                 .map_err(std::io::Error::from)
-                .with_context(|| format!("{why}, and no tmpfs for the writable layer could be mounted at {}", memory.display()))?;
+                .with_context(|| {
+                    format!("{why}, and no tmpfs for the writable layer could be mounted at {}", memory.display())
+                })?;
         }
         Ok((memory.join(id.as_str()), Some(format!("what the container writes is kept in memory, because {why}"))))
     }
@@ -147,7 +146,10 @@ pub(crate) fn make(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(what)?;
     let meta = std::fs::symlink_metadata(dir).with_context(what)?;
     if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Error::system(format!("{} is not a directory of this user: remove it or choose another", dir.display())));
+        return Err(Error::system(format!(
+            "{} is not a directory of this user: remove it or choose another",
+            dir.display()
+        )));
     }
     if meta.mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).with_context(what)?;

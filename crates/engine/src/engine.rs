@@ -143,7 +143,7 @@ impl Engine {
             exec::start_detached(&self.core, &exec, start.console_size).await?;
             return Ok(None);
         }
-        Ok(Some(attach::for_exec(&self.core, exec)))
+        Ok(Some(attach::for_exec(&self.core, exec, start.console_size)))
     }
     /// Everything about one exec.
     pub async fn exec_inspect(&self, id: &str) -> Result<ExecView> {

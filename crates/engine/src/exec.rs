@@ -115,7 +115,10 @@ pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecReque
         keys::parse(text)?;
     }
     if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
-        return Err(Error::invalid(format!("the working directory '{}' needs to be an absolute path", request.working_dir)));
+        return Err(Error::invalid(format!(
+            "the working directory '{}' needs to be an absolute path",
+            request.working_dir
+        )));
     }
     if request.cmd.iter().chain(&request.env).any(|t| t.contains('\0')) {
         return Err(Error::invalid("an argument or variable contains a zero byte"));
@@ -139,7 +142,10 @@ pub(crate) fn claim(core: &Core, id: &str, start: &ExecStart) -> Result<Arc<Exec
         return Err(Error::conflict(format!("exec instance {id} is already running")));
     }
     if start.tty != exec.request.tty && !start.detach {
-        return Err(Error::invalid(format!("exec instance {id} was created with tty {}: start it alike", exec.request.tty)));
+        return Err(Error::invalid(format!(
+            "exec instance {id} was created with tty {}: start it alike",
+            exec.request.tty
+        )));
     }
     state.started = true;
     drop(state);
@@ -156,6 +162,7 @@ pub(crate) async fn start_detached(core: &Arc<Core>, exec: &Arc<Exec>, size: Opt
 pub(crate) async fn start_attached(
     core: &Arc<Core>,
     exec: &Arc<Exec>,
+    size: Option<(u16, u16)>,
     connection: OwnedFd,
     leftover: Vec<u8>,
 ) -> Result<()> {
@@ -171,7 +178,7 @@ pub(crate) async fn start_attached(
         leftover,
     };
     let copy = connection.try_clone().context("keep the client's connection")?;
-    match launch(core, exec, None, Some((options, connection))).await {
+    match launch(core, exec, size, Some((options, connection))).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let tty = r.tty;
@@ -200,7 +207,8 @@ async fn launch(
         Err(e) => exec.ended(match e.kind() {
             ErrorKind::CommandNotFound => 127,
             ErrorKind::CommandNotExecutable => 126,
-            _ => 128,
+            // Docker's code when the start failed for another reason.
+            _ => 126,
         }),
     }
     done.map(drop)

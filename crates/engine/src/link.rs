@@ -44,7 +44,10 @@ pub(crate) struct Link {
 impl Link {
     /// Takes a connection over. The receiver gets the reply to a call numbered [`FIRST`] that was sent already.
     /// `report` is called by the reading task for every event and once at the end.
-    pub(crate) fn start<F, R>(stream: std::os::unix::net::UnixStream, report: F) -> Result<(Arc<Link>, oneshot::Receiver<Reply>)>
+    pub(crate) fn start<F, R>(
+        stream: std::os::unix::net::UnixStream,
+        report: F,
+    ) -> Result<(Arc<Link>, oneshot::Receiver<Reply>)>
     where
         F: Fn(Report) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -153,6 +156,7 @@ mod tests {
     use dhow_shim::protocol::Call;
     use dhow_shim::send_frame;
     use std::os::unix::net::UnixStream as StdStream;
+    use tokio::sync::mpsc;
 
     fn block_on<F: Future>(f: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f)

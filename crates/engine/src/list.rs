@@ -14,16 +14,33 @@ pub(crate) struct Context<'a> {
 }
 
 const KNOWN: [&str; 14] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "isolation", "is-task", "label", "name", "network",
-    "publish", "since", "status",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
 ];
 
 /// The containers that pass, newest first, with the limit applied.
-pub(crate) fn select(mut all: Vec<ContainerView>, request: &ListRequest, context: &Context<'_>) -> Result<Vec<ContainerView>> {
+pub(crate) fn select(
+    mut all: Vec<ContainerView>,
+    request: &ListRequest,
+    context: &Context<'_>,
+) -> Result<Vec<ContainerView>> {
     check(&request.filters)?;
     all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     // Docker shows all states as soon as one is asked for, or a number.
-    let any_state = request.all || request.limit.is_some() || request.filters.keys().any(|k| k == "status" || k == "exited");
+    let any_state =
+        request.all || request.limit.is_some() || request.filters.keys().any(|k| k == "status" || k == "exited");
     let mut out = Vec::new();
     for c in all {
         if (any_state || c.state.status == Status::Running) && passes(&c, &request.filters, context)? {
@@ -47,11 +64,16 @@ fn check(filters: &BTreeMap<String, Vec<String>>) -> Result<()> {
         for value in values {
             let bad = || Error::invalid(format!("invalid filter '{key}={value}'"));
             match key.as_str() {
-                "status" if !["created", "restarting", "running", "removing", "paused", "exited", "dead"].contains(&value.as_str()) => {
+                "status"
+                    if !["created", "restarting", "running", "removing", "paused", "exited", "dead"]
+                        .contains(&value.as_str()) =>
+                {
                     return Err(bad());
                 }
                 "exited" => drop(value.parse::<i32>().map_err(|_| bad())?),
-                "health" if !["none", "starting", "healthy", "unhealthy"].contains(&value.as_str()) => return Err(bad()),
+                "health" if !["none", "starting", "healthy", "unhealthy"].contains(&value.as_str()) => {
+                    return Err(bad());
+                }
                 "is-task" if !["true", "false", "0", "1"].contains(&value.as_str()) => return Err(bad()),
                 _ => {}
             }
@@ -72,15 +94,17 @@ fn passes(c: &ContainerView, filters: &BTreeMap<String, Vec<String>>, context: &
                 None => c.config.labels.contains_key(v),
             }),
             "status" => any(&|v| v == c.state.status.as_str()),
-            "exited" => {
-                c.state.status == Status::Exited && any(&|v| v.parse() == Ok(c.state.exit_code))
-            }
+            "exited" => c.state.status == Status::Exited && any(&|v| v.parse() == Ok(c.state.exit_code)),
             "ancestor" => any(&|v| {
                 let image = (context.image)(v);
                 (image.is_some() && image == c.image) || c.config.image == v
             }),
-            "before" => values.iter().map(|v| (context.find)(v)).collect::<Result<Vec<_>>>()?.iter().all(|t| c.created < *t),
-            "since" => values.iter().map(|v| (context.find)(v)).collect::<Result<Vec<_>>>()?.iter().all(|t| c.created > *t),
+            "before" => {
+                values.iter().map(|v| (context.find)(v)).collect::<Result<Vec<_>>>()?.iter().all(|t| c.created < *t)
+            }
+            "since" => {
+                values.iter().map(|v| (context.find)(v)).collect::<Result<Vec<_>>>()?.iter().all(|t| c.created > *t)
+            }
             "volume" => any(&|v| c.mounts.iter().any(|m| m.name == v || m.destination == v || m.source == v)),
             "network" => any(&|v| {
                 c.network.endpoints.iter().any(|(name, e)| name == v || (!v.is_empty() && e.network_id.starts_with(v)))

@@ -219,7 +219,10 @@ impl Reader {
         }
         let old = self.buffer.len();
         if old > MAX_LINE {
-            return Err(Error::new(ErrorKind::DataLoss, format!("{} has a line longer than {MAX_LINE} bytes", self.path.display())));
+            return Err(Error::new(
+                ErrorKind::DataLoss,
+                format!("{} has a line longer than {MAX_LINE} bytes", self.path.display()),
+            ));
         }
         self.buffer.resize(old + BLOCK, 0);
         let n = self.file.read(&mut self.buffer[old..]).with_context(|| format!("read {}", self.path.display()))?;
@@ -370,7 +373,8 @@ mod tests {
         let path = dir.path().join("x.log");
         std::fs::write(rotated(&path, 2), line("stdout", "a", 1)).unwrap();
         std::fs::write(rotated(&path, 1), line("stderr", "b", 2) + &line("stdout", "c", 3)).unwrap();
-        std::fs::write(&path, line("stdout", "d", 4) + "broken\n" + &line("stderr", "e", 5) + "{\"log\":\"torn").unwrap();
+        std::fs::write(&path, line("stdout", "d", 4) + "broken\n" + &line("stderr", "e", 5) + "{\"log\":\"torn")
+            .unwrap();
         (dir, path)
     }
 
@@ -386,7 +390,9 @@ mod tests {
     fn tail_crosses_files() {
         let (_dir, path) = log();
         std::fs::write(&path, line("stdout", "d", 4) + &line("stderr", "e", 5)).unwrap();
-        for (n, want) in [(0, ""), (1, "e"), (2, "d e"), (3, "c d e"), (4, "b c d e"), (5, "a b c d e"), (9, "a b c d e")] {
+        for (n, want) in
+            [(0, ""), (1, "e"), (2, "d e"), (3, "c d e"), (4, "b c d e"), (5, "a b c d e"), (9, "a b c d e")]
+        {
             assert_eq!(collect(&path, LogsRequest { tail: Some(n), ..request() }).join(" "), want, "{n}");
         }
     }
@@ -419,7 +425,12 @@ mod tests {
             std::fs::write(&path, line("stdout", "b", 2)).unwrap();
             assert_eq!(next().await, "b\n");
             use std::io::Write;
-            std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(line("stdout", "c", 3).as_bytes()).unwrap();
+            std::fs::OpenOptions::new()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .write_all(line("stdout", "c", 3).as_bytes())
+                .unwrap();
             stop.send(WaitResult::default()).unwrap();
             assert_eq!(next().await, "c\n");
             assert!(rx.recv().await.is_none());

@@ -1,8 +1,8 @@
 //! Questions to the machine: facts for the plans, device nodes, mounts below a directory.
 
+use crate::config::DeviceMapping;
 use crate::plan::devices::{MAX_DEVICES, Node, permissions};
 use crate::plan::facts::Facts;
-use crate::config::DeviceMapping;
 use dhow_cgroup::{Layout, Mode};
 use dhow_types::{Context, Error, Result};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -73,7 +73,8 @@ fn split(dev: u64) -> (i64, i64) {
 }
 
 fn node(path_on_host: &Path, path: &str) -> Result<Node> {
-    let gathering = || format!("error gathering device information while adding custom device \"{}\"", path_on_host.display());
+    let gathering =
+        || format!("error gathering device information while adding custom device \"{}\"", path_on_host.display());
     let meta = std::fs::metadata(path_on_host).with_context(gathering)?;
     let kind = meta.file_type();
     if !kind.is_block_device() && !kind.is_char_device() {
@@ -155,8 +156,26 @@ pub(crate) fn mounts_below(path: &Path) -> Vec<String> {
 
 fn below(mountinfo: &str, path: &Path) -> Vec<String> {
     const KERNEL: [&str; 20] = [
-        "proc", "sysfs", "devtmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "securityfs", "debugfs", "tracefs", "bpf",
-        "pstore", "configfs", "fusectl", "hugetlbfs", "binfmt_misc", "autofs", "nsfs", "rpc_pipefs", "efivarfs",
+        "proc",
+        "sysfs",
+        "devtmpfs",
+        "devpts",
+        "mqueue",
+        "cgroup",
+        "cgroup2",
+        "securityfs",
+        "debugfs",
+        "tracefs",
+        "bpf",
+        "pstore",
+        "configfs",
+        "fusectl",
+        "hugetlbfs",
+        "binfmt_misc",
+        "autofs",
+        "nsfs",
+        "rpc_pipefs",
+        "efivarfs",
     ];
     let mut out: Vec<String> = mountinfo
         .lines()
@@ -208,10 +227,15 @@ mod tests {
             ..Default::default()
         };
         let got = mapped(&[map("/dev/null", "/dev/x")]).unwrap();
-        assert_eq!((got[0].0.major, got[0].0.minor, got[0].0.path.as_str(), got[0].1.as_str()), (1, 3, "/dev/x", "rwm"));
+        assert_eq!(
+            (got[0].0.major, got[0].0.minor, got[0].0.path.as_str(), got[0].1.as_str()),
+            (1, 3, "/dev/x", "rwm")
+        );
         assert!(mapped(&[map("/etc/passwd", "")]).unwrap_err().text().ends_with("not a device node"));
         assert!(mapped(&[map("/dev/nope", "")]).is_err());
         let all = all_devices().unwrap();
-        assert!(all.iter().any(|(n, _)| n.path == "/dev/null") && !all.iter().any(|(n, _)| n.path.starts_with("/dev/pts")));
+        assert!(
+            all.iter().any(|(n, _)| n.path == "/dev/null") && !all.iter().any(|(n, _)| n.path.starts_with("/dev/pts"))
+        );
     }
 }

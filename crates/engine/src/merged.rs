@@ -146,7 +146,8 @@ impl Dir {
         match stack.pop() {
             Some(dir) => Ok(Some(Node::Dir(dir))),
             None => {
-                let dup = |l: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(l, 3).map_err(|e| std::io::Error::from(e).into());
+                let dup =
+                    |l: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(l, 3).map_err(|e| std::io::Error::from(e).into());
                 Ok(Some(Node::Dir(Dir { layers: self.layers.iter().map(dup).collect::<Result<_>>()? })))
             }
         }
@@ -172,8 +173,7 @@ impl Dir {
     }
 }
 
-const DIR: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens one component below `dir`.
 pub(crate) fn beneath(dir: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
@@ -231,14 +231,8 @@ mod tests {
         std::fs::write(low.join("opq/hidden"), "x").unwrap();
         std::fs::write(top.join("etc/group"), "top").unwrap();
         std::fs::write(dir.path().join("outside"), "secret").unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            top.join("etc/gone"),
-            FileType::CharacterDevice,
-            Mode::empty(),
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, top.join("etc/gone"), FileType::CharacterDevice, Mode::empty(), 0)
+            .unwrap();
         rustix::fs::setxattr(top.join("opq"), "trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
         Layers { _dir: dir, top, low }
     }

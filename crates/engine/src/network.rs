@@ -28,7 +28,8 @@ impl Network {
         config.icc = settings.icc;
         config.hardened = hardened;
         if let Some(text) = &settings.subnet {
-            let bad = |_| Error::invalid(format!("invalid subnet {text:?} of the bridge: use a form like 172.17.0.0/16"));
+            let bad =
+                |_| Error::invalid(format!("invalid subnet {text:?} of the bridge: use a form like 172.17.0.0/16"));
             config.subnet = Some(text.parse().map_err(bad)?);
         }
         Ok(Self { config, pool, up: Mutex::new(None) })

@@ -1,9 +1,11 @@
 //! Opening an engine: directories, store, machine, and everything an earlier daemon left behind.
 
+use crate::config::HostConfig;
 use crate::container::Container;
 use crate::core::{Core, Dirs, blocking, random};
 use crate::machine;
 use crate::network::Network;
+use crate::plan::spec;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -46,7 +48,20 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
         Ok(())
     })
     .await?;
+    let warm = core.clone();
+    // The first container need not wait for these. What fails here fails again, and is told, when it is needed.
+    tokio::task::spawn_blocking(move || {
+        if let Err(e) = warm_up(&warm) {
+            tracing::warn!("warm up: {e}");
+        }
+    });
     Ok(core)
+}
+
+fn warm_up(core: &Core) -> Result<()> {
+    core.zygote()?;
+    let usual = spec::capabilities(&HostConfig::default(), &core.facts, core.settings.hardened)?;
+    core.filters.get(&Default::default(), &usual, &core.facts).map(drop)
 }
 
 fn base(settings: Settings, trash: Trash) -> Result<Core> {
@@ -100,7 +115,8 @@ fn records(core: &Core) -> Result<Vec<Record>> {
 
 /// Removes what no container owns: half-made and half-removed directories, sockets without a shim.
 fn sweep(core: &Core, known: &HashSet<String>) {
-    let unreadable: HashSet<String> = core.store.db().containers().unwrap_or_default().into_iter().map(|r| r.id).collect();
+    let unreadable: HashSet<String> =
+        core.store.db().containers().unwrap_or_default().into_iter().map(|r| r.id).collect();
     let owned = |name: &str| known.contains(name) || unreadable.contains(name);
     for dir in [core.dirs.containers(), core.dirs.memory(), core.dirs.volumes()] {
         let volumes = dir == core.dirs.volumes();
@@ -108,10 +124,11 @@ fn sweep(core: &Core, known: &HashSet<String>) {
             // Volumes are known to the database; only what was renamed on its way out goes here.
             if name.starts_with(PREFIX) {
                 core.trash.remove_later(path);
-            } else if !volumes && !owned(&name) {
-                if let Err(e) = core.trash.discard(&path) {
-                    tracing::warn!("sweep: {e}");
-                }
+            } else if !volumes
+                && !owned(&name)
+                && let Err(e) = core.trash.discard(&path)
+            {
+                tracing::warn!("sweep: {e}");
             }
         }
     }

@@ -36,6 +36,9 @@ pub(crate) struct Record {
     /// On the bridge while it runs.
     #[serde(default)]
     pub(crate) endpoint: Option<Endpoint>,
+    /// When the last start was sent to a shim.
+    #[serde(default)]
+    pub(crate) sent_at: Option<Timestamp>,
 }
 
 /// Where the root file system comes from.
@@ -113,6 +116,7 @@ impl Record {
             cgroup,
             state: StateView::default(),
             endpoint: None,
+            sent_at: None,
         }
     }
 

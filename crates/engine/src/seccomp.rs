@@ -32,7 +32,8 @@ impl Filters {
                     return Ok(Some(program.clone()));
                 }
                 let document = default_profile(caps, Arch::native(), kernel);
-                let program = Arc::new(compile(&document, Arch::native()).context("compile the default seccomp profile")?);
+                let program =
+                    Arc::new(compile(&document, Arch::native()).context("compile the default seccomp profile")?);
                 let mut kept = self.lock();
                 if kept.len() >= MAX_KEPT {
                     kept.clear();

@@ -55,9 +55,11 @@ pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
 fn graph(core: &Core, record: &Record) -> BTreeMap<String, String> {
     let Some(data) = record.root.data() else { return BTreeMap::new() };
     let lower: Vec<String> = match &record.root {
-        Root::Image { id, .. } => {
-            core.store.image(id).map(|i| i.layer_dirs.iter().map(|d| d.to_string_lossy().into_owned()).collect()).unwrap_or_default()
-        }
+        Root::Image { id, .. } => core
+            .store
+            .image(id)
+            .map(|i| i.layer_dirs.iter().map(|d| d.to_string_lossy().into_owned()).collect())
+            .unwrap_or_default(),
         Root::Overlay { path, .. } => vec![path.to_string_lossy().into_owned()],
         Root::Dir { .. } => Vec::new(),
     };

@@ -30,7 +30,8 @@ impl Waits {
 
     /// The container stopped: all but those who wait for its removal are served.
     pub(crate) fn exited(&mut self, result: &WaitResult) {
-        let (stay, served) = std::mem::take(&mut self.list).into_iter().partition(|(c, _)| *c == WaitCondition::Removed);
+        let (stay, served) =
+            std::mem::take(&mut self.list).into_iter().partition(|(c, _)| *c == WaitCondition::Removed);
         self.list = stay;
         serve(served, result);
     }

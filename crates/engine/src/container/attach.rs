@@ -23,8 +23,18 @@ pub struct AttachTicket {
 }
 
 enum Kind {
-    Container { core: Arc<Core>, container: Arc<Container>, request: AttachRequest, keys: Option<Vec<u8>>, guard: Guard },
-    Exec { core: Arc<Core>, exec: Arc<Exec> },
+    Container {
+        core: Arc<Core>,
+        container: Arc<Container>,
+        request: AttachRequest,
+        keys: Option<Vec<u8>>,
+        guard: Guard,
+    },
+    Exec {
+        core: Arc<Core>,
+        exec: Arc<Exec>,
+        size: Option<(u16, u16)>,
+    },
 }
 
 impl std::fmt::Debug for AttachTicket {
@@ -95,8 +105,8 @@ pub(crate) fn attach(core: &Arc<Core>, container: &Arc<Container>, request: Atta
 }
 
 /// A ticket for an exec that starts when it is handed over.
-pub(crate) fn for_exec(core: &Arc<Core>, exec: Arc<Exec>) -> AttachTicket {
-    AttachTicket { tty: exec.request.tty, kind: Kind::Exec { core: core.clone(), exec } }
+pub(crate) fn for_exec(core: &Arc<Core>, exec: Arc<Exec>, size: Option<(u16, u16)>) -> AttachTicket {
+    AttachTicket { tty: exec.request.tty, kind: Kind::Exec { core: core.clone(), exec, size } }
 }
 
 impl AttachTicket {
@@ -110,7 +120,7 @@ impl AttachTicket {
             ));
         }
         match self.kind {
-            Kind::Exec { core, exec } => exec::start_attached(&core, &exec, connection, leftover).await,
+            Kind::Exec { core, exec, size } => exec::start_attached(&core, &exec, size, connection, leftover).await,
             Kind::Container { core, container, request, keys, guard } => {
                 let mut connection = connection;
                 if request.logs {
@@ -139,7 +149,10 @@ async fn join(container: &Arc<Container>, client: Pending, guard: Guard) -> Resu
             }
             if !shared.starting {
                 if shared.pending.len() >= MAX_PENDING {
-                    return Err(Error::new(ErrorKind::Exhausted, format!("more than {MAX_PENDING} clients wait for the start")));
+                    return Err(Error::new(
+                        ErrorKind::Exhausted,
+                        format!("more than {MAX_PENDING} clients wait for the start"),
+                    ));
                 }
                 if shared.record.state.status != crate::view::Status::Removing {
                     shared.pending.push(client);

@@ -113,7 +113,8 @@ fn root(
             let below = crate::machine::mounts_below(&path);
             if !below.is_empty() {
                 const SHOWN: usize = 8;
-                let more = if below.len() > SHOWN { format!(" and {} more", below.len() - SHOWN) } else { String::new() };
+                let more =
+                    if below.len() > SHOWN { format!(" and {} more", below.len() - SHOWN) } else { String::new() };
                 warnings.push(format!(
                     "file systems mounted below {} are not part of the container, which sees what is beneath them: {}{more}",
                     path.display(),

@@ -115,7 +115,10 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         shared.waits.exited(&result);
         drop(shared);
         // The exit file keeps the truth until this is written.
-        warn(me, record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)));
+        warn(
+            me,
+            record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)),
+        );
         false
     };
     let shm = core.dirs.shm(&me.id);

@@ -151,9 +151,8 @@ impl Container {
     /// Registers a wait; a condition that holds already is answered at once.
     pub(crate) fn wait(&self, condition: WaitCondition) -> Result<oneshot::Receiver<WaitResult>> {
         let mut shared = self.shared();
-        let over = condition == WaitCondition::NotRunning
-            && shared.record.state.status != Status::Running
-            && !shared.starting;
+        let over =
+            condition == WaitCondition::NotRunning && shared.record.state.status != Status::Running && !shared.starting;
         if over {
             let (tx, rx) = oneshot::channel();
             let _ = tx.send(shared.result());

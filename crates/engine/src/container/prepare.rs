@@ -149,8 +149,10 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     // Written while the shim works. A daemon that dies now finds the container by its socket, and its endpoint here.
     record.state.status = Status::Running;
     record.state.error.clear();
+    record.sent_at = Some(jiff::Timestamp::now());
     // The shim is on its way already, so a failure here must not undo what it stands on.
-    let written = record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
+    let written =
+        record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
     if let Err(e) = written {
         tracing::warn!("container {}: {e}", record.id.short());
     }
@@ -169,9 +171,12 @@ fn namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
 /// The root for the shim, and the directories it is made of, without what the container wrote.
 fn rootfs(core: &Core, record: &Record) -> Result<(Rootfs, Vec<PathBuf>)> {
     let lower = match &record.root {
-        Root::Image { id, .. } => {
-            core.store.image(id).map_err(|e| e.prefixed(format!("image of container {}", record.name)))?.layer_dirs.clone()
-        }
+        Root::Image { id, .. } => core
+            .store
+            .image(id)
+            .map_err(|e| e.prefixed(format!("image of container {}", record.name)))?
+            .layer_dirs
+            .clone(),
         Root::Overlay { path, .. } => vec![path.clone()],
         Root::Dir { path } => return Ok((Rootfs::Dir(path.clone()), vec![path.clone()])),
     };
@@ -268,7 +273,8 @@ fn write_files(
 }
 
 fn shared_memory(core: &Core, record: &Record, joined: Option<PathBuf>, undo: &mut Undo) -> Result<Shm> {
-    let text = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("{} is not UTF-8", p.display())));
+    let text =
+        |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("{} is not UTF-8", p.display())));
     match modes::ipc(&record.host.ipc_mode)? {
         modes::Ipc::None => Ok(Shm::None),
         modes::Ipc::Private => Ok(Shm::Own),

@@ -7,6 +7,7 @@ use crate::view::Status;
 use dhow_shim::client::{connect, send_request};
 use dhow_shim::protocol::{Reply, Request, State};
 use dhow_types::Result;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes a container up. True if it removed itself, because it had ended (auto_remove).
 pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
-    let recorded = me.record().state;
+    let (recorded, sent_at) = {
+        let shared = me.shared();
+        (shared.record.state.clone(), shared.record.sent_at)
+    };
     let socket = core.dirs.socket(&me.id);
-    let mut waited = Duration::ZERO;
     loop {
         if socket.exists() {
             match link(core, me).await {
@@ -28,13 +31,12 @@ pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
                 Err(e) => tracing::debug!("container {}: its shim does not answer: {e}", me.id.short()),
             }
         }
-        // Known to have run, or never started: nobody is on the way.
-        let unknown = recorded.status == Status::Running && recorded.pid == 0 && !core.dirs.exit_file(&me.id).exists();
-        if !unknown || waited >= MAX_ON_ITS_WAY {
+        // Only a start of this very moment can still be on its way.
+        let unknown = recorded.status == Status::Running && !core.dirs.exit_file(&me.id).exists();
+        if !unknown || !on_its_way(sent_at) {
             break;
         }
         tokio::time::sleep(LOOK).await;
-        waited += LOOK;
     }
     if recorded.status != Status::Running {
         // A socket without a shim is left by one that was killed.
@@ -43,6 +45,12 @@ pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
     }
     let status = exit::recover(core, me).await;
     exit::ended(core, me, status).await
+}
+
+fn on_its_way(sent_at: Option<Timestamp>) -> bool {
+    // A clock that was set back makes this a moment in the future: not now, either.
+    let since = sent_at.and_then(|at| Duration::try_from(Timestamp::now().duration_since(at)).ok());
+    since.is_some_and(|since| since < MAX_ON_ITS_WAY)
 }
 
 /// Connects to the shim, if one listens.

@@ -124,8 +124,7 @@ fn joins(core: &Core, me: &Container) -> Result<Joins> {
         let (other, pid) = running(&name)?;
         let dir = core.dirs.container(&files_of(core, &other)?);
         let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-        let files =
-            NetworkFiles { resolv_conf: path("resolv.conf"), hostname: path("hostname"), hosts: path("hosts") };
+        let files = NetworkFiles { resolv_conf: path("resolv.conf"), hostname: path("hostname"), hosts: path("hosts") };
         joins.network = Some((pid, files));
     }
     if let modes::Pid::Container(name) = modes::pid(&record.host.pid_mode)? {
@@ -188,9 +187,8 @@ async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error) -> bool {
             }
         };
     }
-    let written = record.encode().and_then(|doc| {
-        core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy)
-    });
+    let written =
+        record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
     if let Err(e) = written {
         tracing::warn!("container {}: {e}", me.id.short());
     }

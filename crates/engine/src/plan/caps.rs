@@ -69,7 +69,13 @@ pub const ALL: [&str; 41] = [
 
 /// The capabilities for `add` and `drop` over the default. `available` is a bit mask of those this daemon has
 /// itself; with `ALL` those it lacks are left out silently, as Docker does.
-pub fn resolve(add: &[String], drop: &[String], privileged: bool, hardened: bool, available: u64) -> Result<Vec<String>> {
+pub fn resolve(
+    add: &[String],
+    drop: &[String],
+    privileged: bool,
+    hardened: bool,
+    available: u64,
+) -> Result<Vec<String>> {
     let all = || ALL.iter().enumerate().filter(|(i, _)| available & (1 << i) != 0).map(|(_, c)| (*c).to_owned());
     if privileged {
         return Ok(all().collect());

@@ -109,14 +109,19 @@ fn not_built(host: &HostConfig) -> Result<()> {
     refuse_if(host.resources.kernel_memory_tcp != 0, "KernelMemoryTCP")?;
     match host.restart_policy.name.as_str() {
         "" | "no" if host.restart_policy.maximum_retry_count != 0 => {
-            return Err(Error::invalid("invalid restart policy: maximum retry count cannot be used with restart policy 'no'"));
+            return Err(Error::invalid(
+                "invalid restart policy: maximum retry count cannot be used with restart policy 'no'",
+            ));
         }
         "" | "no" => {}
         "always" | "unless-stopped" | "on-failure" if host.auto_remove => {
             return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
         }
         "always" | "unless-stopped" | "on-failure" => {
-            return Err(Error::not_implemented(format!("restart policy {} is not built yet: use no", host.restart_policy.name)));
+            return Err(Error::not_implemented(format!(
+                "restart policy {} is not built yet: use no",
+                host.restart_policy.name
+            )));
         }
         other => {
             return Err(Error::invalid(format!(
@@ -203,9 +208,12 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
     ];
     let ipc = IPC.contains(&name) || name.starts_with("fs.mqueue.");
     let net = name.starts_with("net.");
-    let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/')) && !name.contains("..");
+    let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'))
+        && !name.contains("..");
     if !clean || !(ipc || net) {
-        return Err(Error::invalid(format!("sysctl '{name}' is not allowed: it does not belong to a namespace of the container")));
+        return Err(Error::invalid(format!(
+            "sysctl '{name}' is not allowed: it does not belong to a namespace of the container"
+        )));
     }
     if ipc && modes::ipc(&host.ipc_mode)? == modes::Ipc::Host {
         return Err(Error::invalid(format!("sysctl '{name}' is not allowed with the machine's IPC namespace")));
@@ -247,10 +255,7 @@ mod tests {
     use dhow_types::ErrorKind;
 
     fn request() -> CreateRequest {
-        CreateRequest {
-            config: ContainerConfig { image: "x".into(), ..Default::default() },
-            ..Default::default()
-        }
+        CreateRequest { config: ContainerConfig { image: "x".into(), ..Default::default() }, ..Default::default() }
     }
 
     #[test]

@@ -44,12 +44,18 @@ impl Node {
 
 type Rules = Vec<dhow_cgroup::resources::DeviceRule>;
 
-fn entry(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> dhow_cgroup::resources::DeviceRule {
+fn entry(
+    allow: bool,
+    kind: &str,
+    major: Option<i64>,
+    minor: Option<i64>,
+    access: &str,
+) -> dhow_cgroup::resources::DeviceRule {
     dhow_cgroup::resources::DeviceRule { allow, kind: Some(kind.into()), major, minor, access: Some(access.into()) }
 }
 
-/// Deny all, then the default devices.
-pub fn default_rules() -> Rules {
+/// Deny all, then the default devices. The machine's console is among Docker's; stricter settings leave it out.
+pub fn default_rules(hardened: bool) -> Rules {
     let mut rules = vec![
         entry(false, "a", None, None, "rwm"),
         entry(true, "c", None, None, "m"),
@@ -60,6 +66,9 @@ pub fn default_rules() -> Rules {
         rules.push(entry(true, "c", Some(major), Some(minor), "rwm"));
     }
     rules.push(entry(true, "c", Some(136), None, "rwm"));
+    if !hardened {
+        rules.push(entry(true, "c", Some(5), Some(1), "rwm"));
+    }
     rules
 }
 
@@ -121,7 +130,8 @@ mod tests {
 
     #[test]
     fn default_denies_first() {
-        let rules = default_rules();
+        let rules = default_rules(false);
+        assert_eq!(rules.len(), default_rules(true).len() + 1);
         assert!(!rules[0].allow && rules[1..].iter().all(|r| r.allow));
         assert!(!rules.iter().any(|r| r.major == Some(10)), "no fuse, no tun");
     }

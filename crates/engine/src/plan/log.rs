@@ -17,7 +17,10 @@ pub fn options(options: &BTreeMap<String, String>) -> Result<Rotation> {
     let mut out = Rotation { max_size: None, max_files: 1 };
     for (name, value) in options {
         match name.as_str() {
-            "max-size" => out.max_size = (value != "-1").then(|| size(value)).transpose()?,
+            "max-size" => {
+                let bytes = || size(value).map_err(|e| e.prefixed("log option max-size"));
+                out.max_size = (value != "-1").then(bytes).transpose()?;
+            }
             "max-file" => {
                 out.max_files = value
                     .parse()

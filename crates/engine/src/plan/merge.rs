@@ -58,8 +58,10 @@ pub fn command(config: &ContainerConfig) -> Vec<String> {
 /// The environment of the first process: Docker's own variables, then the container's, which win.
 /// `HOME` comes last and only if nobody set it, from the user's entry in the container's passwd file.
 pub fn environment(config: &ContainerConfig, hostname: &str, home: &str) -> Vec<String> {
-    let mut env =
-        vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(), format!("HOSTNAME={hostname}")];
+    let mut env = vec![
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        format!("HOSTNAME={hostname}"),
+    ];
     if config.tty {
         env.push("TERM=xterm".to_owned());
     }
@@ -139,7 +141,10 @@ mod tests {
         };
         let m = merge(&user, &image).unwrap();
         assert_eq!(m.env, words(&["A=1", "B=2", "C=3"]));
-        assert_eq!((m.user.as_str(), m.working_dir.as_str(), m.stop_signal.as_deref()), ("nobody", "/w", Some("SIGINT")));
+        assert_eq!(
+            (m.user.as_str(), m.working_dir.as_str(), m.stop_signal.as_deref()),
+            ("nobody", "/w", Some("SIGINT"))
+        );
         assert_eq!(m.labels["l"], "user");
         assert_eq!(m.labels["m"], "image");
         assert_eq!(m.exposed_ports.len(), 2);

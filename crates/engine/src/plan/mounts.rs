@@ -195,8 +195,7 @@ fn finish_bind(mount: &mut Mount) {
 }
 
 fn long(m: &MountConfig) -> Result<Mount> {
-    let invalid =
-        |text: String| Error::invalid(format!("invalid mount config for type \"{}\": {text}", m.kind));
+    let invalid = |text: String| Error::invalid(format!("invalid mount config for type \"{}\": {text}", m.kind));
     let only = |set: bool, what: &str| {
         if set { Err(invalid(format!("field {what} must not be specified"))) } else { Ok(()) }
     };
@@ -218,10 +217,11 @@ fn long(m: &MountConfig) -> Result<Mount> {
                 return Err(invalid(format!("invalid mount path: '{}' mount path must be absolute", m.source)));
             }
             let options = m.bind.clone().unwrap_or_default();
-            bind_options(m, &options, Mount::new(destination, Source::Bind {
-                path: m.source.clone(),
-                create: options.create_mountpoint,
-            }))
+            bind_options(
+                m,
+                &options,
+                Mount::new(destination, Source::Bind { path: m.source.clone(), create: options.create_mountpoint }),
+            )
             .map_err(|e| invalid(e.text().to_owned()))?
         }
         "volume" => {
@@ -229,7 +229,9 @@ fn long(m: &MountConfig) -> Result<Mount> {
             only(m.tmpfs.is_some(), "TmpfsOptions")?;
             let options = m.volume.clone().unwrap_or_default();
             if !matches!(options.driver.as_str(), "" | "local") || !options.driver_options.is_empty() {
-                return Err(Error::not_implemented("volume drivers and their options are not built: use plain local volumes"));
+                return Err(Error::not_implemented(
+                    "volume drivers and their options are not built: use plain local volumes",
+                ));
             }
             if !options.subpath.is_empty() {
                 return Err(Error::not_implemented("volume-subpath is not built"));
@@ -376,10 +378,14 @@ mod tests {
         assert!(m.read_only_recursive);
         let m = one("data:/dst/../x/").unwrap();
         assert_eq!(m.destination, "/x");
-        assert!(matches!(m.source, Source::Volume { name: Some(ref n), anonymous: false, copy: true, .. } if n == "data"));
+        assert!(
+            matches!(m.source, Source::Volume { name: Some(ref n), anonymous: false, copy: true, .. } if n == "data")
+        );
         let m = one("/only").unwrap();
         assert!(matches!(m.source, Source::Volume { name: None, anonymous: true, .. }));
-        for bad in ["", ":/x", "/a:/b:nope", "/a:/b:c:d", "a:b", "/a:/", "../a:/b", "x:/b:shared", "/a:/b:nocopy", "/a:/.."] {
+        for bad in
+            ["", ":/x", "/a:/b:nope", "/a:/b:c:d", "a:b", "/a:/", "../a:/b", "x:/b:shared", "/a:/b:nocopy", "/a:/.."]
+        {
             assert!(one(bad).is_err(), "{bad}");
         }
     }
@@ -398,7 +404,9 @@ mod tests {
         let out = plan(&config, &host).unwrap();
         let at: Vec<_> = out.iter().map(|m| m.destination.as_str()).collect();
         assert_eq!(at, ["/a", "/data", "/a/b/c", "/var/lib/y"]);
-        assert!(matches!(&out[0].source, Source::Tmpfs { options } if *options == ["nosuid", "nodev", "size=1m", "exec"]));
+        assert!(
+            matches!(&out[0].source, Source::Tmpfs { options } if *options == ["nosuid", "nodev", "size=1m", "exec"])
+        );
         assert!(matches!(out[1].source, Source::Bind { .. }));
     }
 

@@ -73,10 +73,10 @@ pub fn view(
         exposed.iter().map(|(port, protocol)| (format!("{port}/{protocol}"), None)).collect();
     for b in bound {
         let key = format!("{}/{}", b.container_port, b.protocol);
-        out.entry(key).or_default().get_or_insert_with(Vec::new).push(crate::config::PortBinding {
-            host_ip: b.host_ip.to_string(),
-            host_port: b.host_port.to_string(),
-        });
+        out.entry(key)
+            .or_default()
+            .get_or_insert_with(Vec::new)
+            .push(crate::config::PortBinding { host_ip: b.host_ip.to_string(), host_port: b.host_port.to_string() });
     }
     out
 }

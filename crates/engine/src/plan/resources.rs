@@ -27,10 +27,7 @@ pub fn check(r: &Resources) -> Result<()> {
         r.memory != 0 || r.memory_swap <= 0,
         "You should always set the Memory limit when using Memoryswap limit, see usage",
     )?;
-    rule(
-        r.memory_reservation == 0 || r.memory_reservation >= MIN_MEMORY,
-        "Minimum memory reservation allowed is 6MB",
-    )?;
+    rule(r.memory_reservation == 0 || r.memory_reservation >= MIN_MEMORY, "Minimum memory reservation allowed is 6MB")?;
     rule(
         r.memory == 0 || r.memory_reservation <= r.memory,
         "Minimum memory limit can not be less than memory reservation limit, see usage",
@@ -51,10 +48,7 @@ pub fn check(r: &Resources) -> Result<()> {
         "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
     )?;
     rule(r.cpu_quota <= 0 || r.cpu_quota >= 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)")?;
-    rule(
-        r.blkio_weight == 0 || (10..=1000).contains(&r.blkio_weight),
-        "Range of blkio weight is from 10 to 1000",
-    )?;
+    rule(r.blkio_weight == 0 || (10..=1000).contains(&r.blkio_weight), "Range of blkio weight is from 10 to 1000")?;
     for w in &r.blkio_weight_device {
         rule((10..=1000).contains(&w.weight), "Range of blkio weight is from 10 to 1000")?;
     }
@@ -246,11 +240,7 @@ pub fn oci(r: &Resources, number: &dyn Fn(&str) -> Result<(i64, i64)>) -> Result
     Ok(out)
 }
 
-fn block_io(
-    r: &Resources,
-    number: &dyn Fn(&str) -> Result<(i64, i64)>,
-    out: &mut spec::Resources,
-) -> Result<()> {
+fn block_io(r: &Resources, number: &dyn Fn(&str) -> Result<(i64, i64)>, out: &mut spec::Resources) -> Result<()> {
     if r.blkio_weight > 0 {
         out.block_io.get_or_insert_default().weight = Some(r.blkio_weight);
     }
@@ -288,8 +278,22 @@ fn block_io(
 /// One ulimit in the OCI form.
 pub fn rlimit(u: &Ulimit) -> Result<spec::Rlimit> {
     const NAMES: [&str; 16] = [
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-        "rtprio", "rttime", "sigpending", "stack",
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
     ];
     let name = u.name.to_ascii_lowercase();
     if !NAMES.contains(&name.as_str()) {

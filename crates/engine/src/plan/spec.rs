@@ -93,7 +93,7 @@ pub fn build(input: Input<'_>) -> Result<Spec> {
     let process = process(&input)?;
     let mounts = mounts(&input)?;
     let mut resources = input.resources;
-    resources.devices = if host.privileged { devices::all() } else { devices::default_rules() };
+    resources.devices = if host.privileged { devices::all() } else { devices::default_rules(input.hardened) };
     if !host.privileged {
         resources.devices.extend(input.devices.iter().map(|(node, permissions)| devices::allow(node, permissions)));
         for rule in &host.resources.device_cgroup_rules {
@@ -132,7 +132,12 @@ pub fn build(input: Input<'_>) -> Result<Spec> {
 /// after any `execve`; inheritable and ambient stay empty (rule R11).
 pub fn capability_sets(capabilities: &[String], uid: u32) -> spec::Capabilities {
     let held = if uid == 0 { capabilities.to_vec() } else { Vec::new() };
-    spec::Capabilities { bounding: capabilities.to_vec(), effective: held.clone(), permitted: held, ..Default::default() }
+    spec::Capabilities {
+        bounding: capabilities.to_vec(),
+        effective: held.clone(),
+        permitted: held,
+        ..Default::default()
+    }
 }
 
 fn process(input: &Input<'_>) -> Result<Process> {

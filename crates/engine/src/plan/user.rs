@@ -35,7 +35,6 @@ struct Group<'a> {
     members: &'a str,
 }
 
-
 /// A number in range, a number out of range, or no number at all.
 pub fn parse_number(text: &str) -> Option<Result<u32>> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -80,7 +79,12 @@ pub fn resolve(spec: &str, add: &[String], passwd: &str, group: &str) -> Result<
     match group_part {
         Some(g) if !g.is_empty() => identity.gid = group_id(g, group)?,
         // Membership counts only when no group was named, as in Docker.
-        _ => identity.groups = groups(group).filter(|g| g.members.split(',').any(|m| !m.is_empty() && m == name)).map(|g| g.gid).collect(),
+        _ => {
+            identity.groups = groups(group)
+                .filter(|g| g.members.split(',').any(|m| !m.is_empty() && m == name))
+                .map(|g| g.gid)
+                .collect()
+        }
     }
     for extra in add {
         identity.groups.push(group_id(extra, group)?);
@@ -99,10 +103,9 @@ fn group_id(text: &str, file: &str) -> Result<u32> {
     if let Some(n) = number {
         return Ok(n);
     }
-    groups(file)
-        .find(|g| g.name == text)
-        .map(|g| g.gid)
-        .ok_or_else(|| Error::invalid(format!("unable to find group {text}: no matching entries in group file of the container")))
+    groups(file).find(|g| g.name == text).map(|g| g.gid).ok_or_else(|| {
+        Error::invalid(format!("unable to find group {text}: no matching entries in group file of the container"))
+    })
 }
 
 fn users(text: &str) -> impl Iterator<Item = User<'_>> {
@@ -165,7 +168,19 @@ mod tests {
 
     #[test]
     fn refused() {
-        for spec in ["nobody", "-1", " 1", "2147483648", "4294967295", "4294967296", "1:2147483648", "root:nope", "bad", "neg", "1:-1"] {
+        for spec in [
+            "nobody",
+            "-1",
+            " 1",
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "1:2147483648",
+            "root:nope",
+            "bad",
+            "neg",
+            "1:-1",
+        ] {
             assert!(resolve(spec, &[], PASSWD, GROUP).is_err(), "{spec}");
         }
     }
@@ -179,7 +194,10 @@ mod tests {
 
     #[test]
     fn without_files() {
-        assert_eq!(resolve("", &[], "", "").unwrap(), Identity { groups: vec![0], home: "/".into(), ..Default::default() });
+        assert_eq!(
+            resolve("", &[], "", "").unwrap(),
+            Identity { groups: vec![0], home: "/".into(), ..Default::default() }
+        );
         assert!(resolve("root", &[], "", "").is_err());
     }
 }
