@@ -35,7 +35,7 @@ pub struct Host {
 /// What a successful launch gives.
 pub struct Launched {
     /// Keeps the container from now on.
-    pub supervisor: Supervisor,
+    pub supervisor: Box<Supervisor>,
     /// For the user.
     pub warnings: Vec<String>,
 }
@@ -145,7 +145,7 @@ pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Hos
     let stdio = Stdio::new(MAIN, pipes.outer(created.console())?, policy)?;
     let main = Process::new(MAIN, None, created.pid(), pidfd, stdio);
     drop(created);
-    let mut supervisor = Supervisor::new(reactor, listener, main)?;
+    let mut supervisor = Box::new(Supervisor::new(reactor, listener, main)?);
     for (socket, options) in clients {
         supervisor.attach(MAIN, socket, options)?;
     }

@@ -177,7 +177,7 @@ impl Supervisor {
     }
 
     /// Works until nothing is left to do.
-    pub fn run(mut self) -> Result<()> {
+    pub fn run(mut self: Box<Self>) -> Result<()> {
         self.watch_oom();
         let mut busy = true;
         while !self.is_over() {

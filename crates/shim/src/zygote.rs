@@ -14,6 +14,7 @@ use crate::control::{hello, own_pid};
 use crate::frame::{CallReader, Received, send_frame};
 use crate::launch::{self, Host};
 use crate::protocol::{Message, Reply, Request};
+use crate::supervisor::Supervisor;
 use dhow_sys::fork::{Disposition, Fork, fork_single_threaded, release_memory, set_disposition};
 use dhow_types::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -166,29 +167,32 @@ fn shim(listener: OwnedFd, held: OwnedFd, zygote: Pid, host: &Host) -> Result<()
     for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
         set_disposition(signal, Disposition::Swallow)?;
     }
-    first_calls(connection, host)
+    match first_calls(connection, host)? {
+        // The frames of the launch are dead by now, so that their pages can be given back.
+        Some(supervisor) => supervisor.run(),
+        None => Ok(()),
+    }
 }
 
-fn first_calls(socket: OwnedFd, host: &Host) -> Result<()> {
+/// Serves the connection until the container runs. `None` when that will not happen.
+#[inline(never)]
+fn first_calls(socket: OwnedFd, host: &Host) -> Result<Option<Box<Supervisor>>> {
     let mut reader = CallReader::new();
     let mut scratch = vec![0; LAUNCH_BUFFER];
     loop {
         let Some((call, fds)) = reader.next_call()? else {
             match reader.receive(socket.as_fd(), &mut scratch)? {
                 Received::Some | Received::WouldBlock => continue,
-                Received::Eof => return Ok(()),
+                Received::Eof => return Ok(None),
             }
         };
         let reply = match call.request {
             Request::Hello => hello(),
             Request::Launch(order) => match launch::launch(order, fds, host) {
-                Ok(launched) => {
-                    drop(scratch);
-                    return keep(socket, reader, call.seq, launched);
-                }
+                Ok(launched) => return keep(socket, reader, call.seq, launched).map(Some),
                 Err(e) => {
                     send_frame(&socket, &Message::Reply { seq: call.seq, reply: Reply::Failed(e.into()) }, &[])?;
-                    return Ok(());
+                    return Ok(None);
                 }
             },
             _ => Reply::Failed(Error::conflict("this shim has no container yet").into()),
@@ -197,8 +201,8 @@ fn first_calls(socket: OwnedFd, host: &Host) -> Result<()> {
     }
 }
 
-/// Answers the launch and keeps the container.
-fn keep(socket: OwnedFd, reader: CallReader, seq: u64, launched: launch::Launched) -> Result<()> {
+/// Answers the launch; the connection is a subscriber from now on.
+fn keep(socket: OwnedFd, reader: CallReader, seq: u64, launched: launch::Launched) -> Result<Box<Supervisor>> {
     let launch::Launched { mut supervisor, warnings } = launched;
     let started_at = supervisor.started_at.clone();
     let pid = supervisor.pid();
@@ -208,5 +212,5 @@ fn keep(socket: OwnedFd, reader: CallReader, seq: u64, launched: launch::Launche
     connection.push(&Message::Reply { seq, reply });
     supervisor.serve(&mut connection);
     supervisor.add_connection(connection);
-    supervisor.run()
+    Ok(supervisor)
 }

@@ -35,18 +35,18 @@ fn a_daemon_may_die_and_come_back() {
     let place = Place::new();
     let mut order = place.shell("while read line; do echo got $line; done; exit 6").stdin(true);
     let mut client = order.client(options(true));
-    let Container { connection, pid, shim_pid, socket, exit_path, warnings } = order.start();
+    let mut container = order.start();
+    let (pid, socket) = (container.pid, container.socket.clone());
     client.send("1\n");
     client.expect("got 1");
-    drop(connection);
+    container.connection = container.reconnect();
     // The client is served as before.
     client.send("2\n");
     client.expect("got 2");
-    let mut connection = Connection::new(dhow_shim::client::connect(&socket).unwrap());
-    let Reply::State(state) = connection.call(Request::Subscribe, &[]).unwrap() else { panic!() };
+    container.connection = Connection::new(dhow_shim::client::connect(&socket).unwrap());
+    let Reply::State(state) = container.connection.call(Request::Subscribe, &[]).unwrap() else { panic!() };
     assert_eq!((state.pid, state.clients), (pid, 1));
     client.half_close();
-    let mut container = Container { connection, pid, shim_pid, warnings, socket, exit_path };
     assert_eq!(container.wait().exit_code, 6);
     assert_eq!(container.log().len(), 2);
 }
@@ -55,8 +55,10 @@ fn an_exit_without_a_daemon_is_on_disk() {
     let place = Place::new();
     let mut order = place.shell("read line; echo last words; exit 7").stdin(true);
     let mut client = order.client(options(true));
-    let Container { connection, shim_pid, socket, exit_path, .. } = order.start();
-    drop(connection);
+    let mut container = order.start();
+    let (shim_pid, socket, exit_path) = (container.shim_pid, container.socket.clone(), container.exit_path.clone());
+    // A connection that hears nothing takes the place of the one that launched.
+    container.connection = container.reconnect();
     client.send("go\n");
     assert_eq!(client.text(), "last words\n");
     until("the shim ends", || !alive(shim_pid));

@@ -25,9 +25,13 @@ fn main() {
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let only: Vec<&String> = words.iter().filter(|w| !w.starts_with('-')).collect();
-    let cases = [streams::CASES, terminals::CASES, execs::CASES, control::CASES, life::CASES, groups::CASES, costs::CASES];
-    let cases: Vec<&Case> =
-        cases.into_iter().flatten().filter(|(name, _)| only.is_empty() || only.iter().any(|o| name.contains(*o))).collect();
+    let cases =
+        [streams::CASES, terminals::CASES, execs::CASES, control::CASES, life::CASES, groups::CASES, costs::CASES];
+    let cases: Vec<&Case> = cases
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| only.is_empty() || only.iter().any(|o| name.contains(*o)))
+        .collect();
     if words.iter().any(|w| w == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return;

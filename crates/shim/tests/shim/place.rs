@@ -37,8 +37,8 @@ pub fn spawn() -> Spawn {
 }
 
 const APPLETS: [&str; 18] = [
-    "sh", "cat", "echo", "sleep", "head", "tail", "true", "stty", "ls", "seq", "tr", "wc", "yes", "dd", "touch", "mkdir",
-    "tty", "setsid",
+    "sh", "cat", "echo", "sleep", "head", "tail", "true", "stty", "ls", "seq", "tr", "wc", "yes", "dd", "touch",
+    "mkdir", "tty", "setsid",
 ];
 
 impl Place {
@@ -122,7 +122,12 @@ fn spec(args: &[&str]) -> Spec {
         mounts: vec![
             Mount::new("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
             Mount::new("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            Mount::new("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            Mount::new(
+                "/dev/pts",
+                "devpts",
+                "devpts",
+                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+            ),
         ],
         linux: Some(Linux { namespaces, ..Linux::default() }),
         ..Spec::default()
@@ -186,6 +191,19 @@ pub struct Container {
     pub warnings: Vec<String>,
     pub socket: PathBuf,
     pub exit_path: PathBuf,
+}
+
+impl Drop for Container {
+    /// A test that fails leaves nothing running: the container goes with its shim.
+    fn drop(&mut self) {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", self.shim_pid));
+        if comm.is_ok_and(|name| name.trim() == "dhow-shim") {
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_raw(self.shim_pid).unwrap(),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
 }
 
 impl Container {
