@@ -217,7 +217,8 @@ pub(crate) fn parse(text: &[u8]) -> Result<Spec> {
 
 /// Reads a file of the caller's, up to the limit.
 pub(crate) fn read_limited(file: File) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
+    let size = file.metadata().map_or(0, |m| m.len().min(MAX_DOCUMENT));
+    let mut text = Vec::with_capacity(size as usize + 1);
     file.take(MAX_DOCUMENT + 1).read_to_end(&mut text).context("read")?;
     if text.len() as u64 > MAX_DOCUMENT {
         return Err(Error::new(ErrorKind::Exhausted, format!("larger than {MAX_DOCUMENT} bytes")));
