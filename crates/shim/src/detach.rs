@@ -72,9 +72,12 @@ mod tests {
         (whole, detached)
     }
 
+    /// Keys, input, what passes, whether it detaches.
+    type Row = (Option<&'static [u8]>, &'static [u8], &'static [u8], bool);
+
     #[test]
     fn table() {
-        let cases: [(Option<&[u8]>, &[u8], &[u8], bool); 11] = [
+        let cases: [Row; 11] = [
             (None, b"ls\n", b"ls\n", false),
             (None, b"ab\x10\x11cd", b"ab", true),
             (None, b"a\x10b", b"a\x10b", false),

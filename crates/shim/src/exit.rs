@@ -48,7 +48,7 @@ pub fn reap_now(pidfd: BorrowedFd<'_>) {
 
 /// A pidfd that outlives whatever made the process.
 pub fn own_pidfd(pidfd: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd> {
-    Ok(pidfd.try_clone_to_owned().context("duplicate a pidfd")?)
+    pidfd.try_clone_to_owned().context("duplicate a pidfd")
 }
 
 /// Writes `bytes` to `path` so that a reader sees all of it or nothing, whenever this process dies.

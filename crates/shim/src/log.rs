@@ -148,10 +148,10 @@ impl Log {
         if lines.is_empty() {
             return;
         }
-        if self.file.is_none() {
-            if let Ok((file, size)) = open_file(&self.path) {
-                (self.file, self.size) = (Some(file), size);
-            }
+        if self.file.is_none()
+            && let Ok((file, size)) = open_file(&self.path)
+        {
+            (self.file, self.size) = (Some(file), size);
         }
         let Some(file) = &self.file else {
             self.lost += lines.len() as u64;
@@ -181,10 +181,10 @@ impl Log {
     /// `log` becomes `log.1`, `log.1` becomes `log.2`, …; the oldest goes.
     fn rotate(&mut self) {
         if self.max_files == 1 {
-            if let Some(file) = &self.file {
-                if rustix::fs::ftruncate(file, 0).is_ok() {
-                    self.size = 0;
-                }
+            if let Some(file) = &self.file
+                && rustix::fs::ftruncate(file, 0).is_ok()
+            {
+                self.size = 0;
             }
             return;
         }

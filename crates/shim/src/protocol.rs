@@ -166,7 +166,9 @@ pub enum Event {
     /// The container's init ended. Its exit file is written, the log is complete, and every client that reads has got
     /// its last byte. The cgroup is gone when the connection ends, which follows.
     Exited(ExitStatus),
-    /// An exec process ended. Docker's code: the exit code, or 128 + signal.
+    /// An exec process ended. Sent before its client's stream ends. As replies and events keep their order, a
+    /// [`Request::State`] that is answered after the client saw the end comes after this event: ask before telling
+    /// anybody that an exec still runs.
     ExecExited {
         /// The id given in [`Exec`].
         exec_id: String,

@@ -268,10 +268,10 @@ impl Supervisor {
     /// Init has ended: everything it wrote reaches the log and the clients, then the disk knows, then others.
     fn main_ended(&mut self, at: usize, ended: Ended) {
         let mut error = String::new();
-        if !self.private_pids {
-            if let Some(Err(e)) = self.group.as_ref().map(Group::kill_all) {
-                error = format!("end the container's other processes: {e}");
-            }
+        if !self.private_pids
+            && let Some(Err(e)) = self.group.as_ref().map(Group::kill_all)
+        {
+            error = format!("end the container's other processes: {e}");
         }
         self.with_turn(at, |stdio, turn| {
             stdio.drain(turn);

@@ -15,7 +15,7 @@ use crate::frame::{CallReader, Received, send_frame};
 use crate::launch::{self, Host};
 use crate::protocol::{Message, Reply, Request};
 use crate::supervisor::Supervisor;
-use dhow_sys::fork::{Disposition, Fork, fork_single_threaded, release_memory, set_disposition};
+use dhow_sys::fork::{Disposition, Fork, close_inherited, fork_single_threaded, release_memory, set_disposition};
 use dhow_types::{Context, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
@@ -29,15 +29,18 @@ use std::path::{Path, PathBuf};
 
 /// Until the next attempt when a fork fails.
 const FORK_RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// After so long without a start, memory is given back.
+const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// The buffer that a launch is read with.
 const LAUNCH_BUFFER: usize = 64 << 10;
 /// The oldest kernels' lowest score but one: a shim goes after everything it serves.
 const OOM_SCORE_ADJ: &str = "-999";
 
 /// The entry of `dhow shim zygote SOCKET`: descriptor 0 is the listening socket, descriptor 2 takes the words of a
-/// failed start. Returns the exit code of whichever process it is that comes back: the one that was started, the
+/// failed start; all others are closed, so call it before anything is opened. Returns the exit code of whichever process it is that comes back: the one that was started, the
 /// zygote, or a shim.
 pub fn zygote_main(args: Vec<OsString>) -> i32 {
+    close_inherited();
     let started = args.last().map(PathBuf::from).ok_or_else(|| Error::invalid("the zygote needs a socket's path"));
     let (socket, listener) = match started.and_then(|socket| Ok((socket, take_listener()?))) {
         Ok(both) => both,
@@ -89,8 +92,8 @@ fn serve(socket: &Path, listener: OwnedFd) -> Result<()> {
     set_disposition(Signal::CHILD, Disposition::Ignore)?;
     let host = Host { layout: dhow_cgroup::Layout::detect().ok(), oom_score_adj: protect() };
     let gone = watch_socket(socket)?;
-    release_memory();
     let mut spare: Option<OwnedFd> = None;
+    let mut busy = true;
     loop {
         if !socket.exists() {
             return Ok(());
@@ -109,8 +112,17 @@ fn serve(socket: &Path, listener: OwnedFd) -> Result<()> {
         }
         let mut fds = vec![PollFd::new(&gone, PollFlags::IN)];
         fds.extend(spare.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let retry = spare.is_none().then_some(&FORK_RETRY);
-        let _ = poll(&mut fds, retry);
+        let timeout = match (&spare, busy) {
+            (None, _) => Some(&FORK_RETRY),
+            (Some(_), true) => Some(&QUIET),
+            (Some(_), false) => None,
+        };
+        if matches!(poll(&mut fds, timeout), Ok(0)) && spare.is_some() {
+            release_memory();
+            busy = false;
+            continue;
+        }
+        busy = true;
         let (news, taken) = (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
         if news {
             // What it says does not matter: the loop looks for itself.

@@ -2,7 +2,6 @@
 
 use crate::Case;
 use crate::place::*;
-use dhow_shim::protocol::*;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[

@@ -19,6 +19,11 @@ pub const CASES: &[Case] = &[
     ("life::the_container_gets_no_descriptor_of_the_shim", the_container_gets_no_descriptor_of_the_shim),
     ("life::an_init_reaps_and_forwards", an_init_reaps_and_forwards),
     ("life::pid_file", pid_file),
+    ("life::many_start_at_once", many_start_at_once),
+    ("life::nothing_inherited_by_accident_stays_open", nothing_inherited_by_accident_stays_open),
+    ("life::an_exit_that_cannot_be_recorded_is_told", an_exit_that_cannot_be_recorded_is_told),
+    ("life::an_exit_that_cannot_be_recorded_waits", an_exit_that_cannot_be_recorded_waits),
+    ("life::a_program_that_is_no_zygote_is_named", a_program_that_is_no_zygote_is_named),
 ];
 
 fn kill(pid: i32, signal: rustix::process::Signal) {
@@ -208,4 +213,94 @@ fn pid_file() {
     container.wait();
     container.wait_gone();
     assert!(!path.exists());
+}
+
+fn an_exit_that_cannot_be_recorded_is_told() {
+    let place = Place::new();
+    let mut container = place.run(&["/bin/sleep", "1000"]).start();
+    std::fs::remove_dir_all(container.exit_path.parent().unwrap()).unwrap();
+    container.kill();
+    let Some(Event::Exited(status)) = container.connection.event().unwrap() else { panic!() };
+    assert!(status.exit_code == 137 && status.error.contains("exit.json"), "{status:?}");
+    container.wait_gone();
+    until("the shim ends", || !alive(container.shim_pid));
+}
+
+fn an_exit_that_cannot_be_recorded_waits() {
+    let place = Place::new();
+    let mut container = place.run(&["/bin/sleep", "1000"]).start();
+    let dir = container.exit_path.parent().unwrap().to_owned();
+    std::fs::remove_dir_all(&dir).unwrap();
+    // Nobody hears the event: the shim has to wait for a disk that takes it, or for somebody to tell.
+    container.connection = Connection::new(place.zygote().connect().unwrap());
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(container.pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    until("the container ends", || !alive(container.pid));
+    until_idle(container.shim_pid);
+    assert!(alive(container.shim_pid), "the shim left without telling anybody");
+    std::fs::create_dir(&dir).unwrap();
+    until("the shim ends", || !alive(container.shim_pid));
+    assert_eq!(container.exit_file().unwrap().exit_code, 137);
+}
+
+fn a_program_that_is_no_zygote_is_named() {
+    let place = Place::new();
+    let sub = place.dir.path().join("sub");
+    std::fs::create_dir(&sub).unwrap();
+    let spawn = |exe: &str| dhow_shim::client::Spawn { exe: exe.into(), args: Vec::new() };
+    let e = Zygote::connect_or_start(&sub, &spawn("/bin/false")).unwrap_err();
+    assert!(e.text().contains("/bin/false"), "{e}");
+    let e = Zygote::connect_or_start(&sub, &spawn("/bin/nosuch")).unwrap_err();
+    assert!(e.text().contains("/bin/nosuch"), "{e}");
+    let left: Vec<_> = std::fs::read_dir(&sub).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["zygote.lock"]);
+}
+
+fn many_start_at_once() {
+    const AT_ONCE: usize = 8;
+    let place = Place::new();
+    let mut orders: Vec<_> = (0..5 * AT_ONCE).map(|n| place.shell(&format!("echo {n}; exit {n}"))).collect();
+    let mut n = 0;
+    while !orders.is_empty() {
+        std::thread::scope(|scope| {
+            let starts: Vec<_> = orders
+                .drain(..AT_ONCE)
+                .map(|order| {
+                    let launch = order.launch;
+                    let zygote = place.zygote();
+                    scope.spawn(move || {
+                        let exit_path = launch.exit_path.clone();
+                        let mut connection = Connection::new(zygote.connect().unwrap());
+                        connection.call(Request::Launch(Box::new(launch)), &[]).unwrap();
+                        while connection.event().unwrap().is_some() {}
+                        dhow_shim::exit::read(&exit_path).unwrap().unwrap().exit_code
+                    })
+                })
+                .collect();
+            for start in starts {
+                assert_eq!(start.join().unwrap(), n);
+                n += 1;
+            }
+        });
+    }
+}
+
+fn nothing_inherited_by_accident_stays_open() {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    let mut place = Place::new();
+    place.zygote.take().unwrap().retire().unwrap();
+    let (mut read, write) = std::io::pipe().unwrap();
+    // As a careless caller does it: the descriptor goes to every program that is started.
+    rustix::io::fcntl_setfd(&write, rustix::io::FdFlags::empty()).unwrap();
+    place.zygote = Some(Zygote::connect_or_start(place.dir.path(), &spawn()).unwrap());
+    let number = write.as_raw_fd();
+    drop(write);
+    let mut container = place.run(&["/bin/sleep", "1000"]).start();
+    assert_eq!(read.read(&mut [0; 1]).unwrap(), 0, "descriptor {number} is still open somewhere");
+    container.kill();
+    container.wait();
 }

@@ -170,7 +170,7 @@ impl Order<'_> {
         self.try_start().unwrap()
     }
     pub fn try_start(self) -> Result<Container> {
-        let mut connection = Connection::new(self.place.zygote().connect()?);
+        let mut connection = patient(self.place.zygote().connect()?);
         let (socket, exit_path) = (self.launch.socket.clone(), self.launch.exit_path.clone());
         let fds: Vec<BorrowedFd<'_>> = self.sockets.iter().map(AsFd::as_fd).collect();
         match connection.call(Request::Launch(Box::new(self.launch)), &fds)? {
@@ -180,6 +180,12 @@ impl Order<'_> {
             other => Err(Error::system(format!("{other:?}"))),
         }
     }
+}
+
+/// A connection on which nothing is awaited for ever.
+fn patient(stream: UnixStream) -> Connection {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Connection::new(stream)
 }
 
 /// A container that runs.
@@ -229,7 +235,7 @@ impl Container {
     }
     /// A further connection, as a restarted daemon makes it.
     pub fn reconnect(&self) -> Connection {
-        Connection::new(client::connect(&self.socket).unwrap())
+        patient(client::connect(&self.socket).unwrap())
     }
     /// Waits for the end; checks that the disk knew before the event came.
     pub fn wait(&mut self) -> ExitStatus {

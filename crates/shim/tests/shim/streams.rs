@@ -35,6 +35,7 @@ fn output_reaches_clients_log_and_exit_file() {
     let mut order = place.shell("echo out; echo err >&2; printf last; exit 3");
     let (mut one, mut two) = (order.client(framed()), order.client(options(false)));
     let mut container = order.start();
+    assert_eq!(container.warnings, Vec::<String>::new());
     assert_eq!(unframe(&one.rest()), (b"out\nlast".to_vec(), b"err\n".to_vec()));
     let mut raw: Vec<char> = two.text().chars().collect();
     raw.sort_unstable();
