@@ -1,6 +1,6 @@
 //! The engine's side: finding or starting the zygote, and reaching shims.
 //!
-//! Reading replies is left to the caller, who may be asynchronous: see [`FrameDecoder`](crate::FrameDecoder).
+//! Reading replies is left to the caller, who may be asynchronous: see [`FrameDecoder`].
 //! [`Connection`] is the blocking form, for tests and simple callers.
 
 use crate::frame::{FrameDecoder, encode_call, send_bytes};
