@@ -185,18 +185,21 @@ impl Bridge {
             Some(ip) => self.0.addresses.lease_exact(ip)?,
             None => self.0.addresses.lease()?,
         };
-        let ifname = self.new_pair(slot, &lease)?;
+        let socket = Socket::route().context("open a netlink socket")?;
+        let ifname = self.new_pair(&socket, slot, &lease)?;
         self.0.firewall.pin(Member { ifname: ifname.clone(), mac: Mac::from_ip(lease.ip()), ip: lease.ip() })?;
         let pin = Pin { bridge: self.clone(), ifname, kept: false };
         let address = Ipv4Net::new(lease.ip(), self.0.device.gateway.prefix_len())
             .map_err(|e| Error::system(format!("prefix of the bridge: {e}")))?;
         netns::configure_eth0(route, address, self.gateway())?;
+        let mut batch = Batch::new();
+        rtnl::settle_carrier(&mut batch, pin.ifname());
+        socket.request(&batch).with_context(|| format!("look at {}", pin.ifname()))?;
         slot.plugged = Some(Plugged { lease, pin });
         Ok(())
     }
 
-    fn new_pair(&self, slot: &NetnsSlot, lease: &Lease) -> Result<String> {
-        let socket = Socket::route().context("open a netlink socket")?;
+    fn new_pair(&self, socket: &Socket, slot: &NetnsSlot, lease: &Lease) -> Result<String> {
         let mut outcome = Ok(());
         for attempt in 0..NAME_ATTEMPTS {
             let host_ifname = format!("veth{:08x}", self.0.names.hash_one((Instant::now(), attempt)) as u32);

@@ -93,7 +93,8 @@ impl Firewall {
         let mut state = self.state();
         let removed = state.take_member(&member.ifname);
         state.members.push(member.clone());
-        let done = state.apply(&self.policy, |policy| nft::pin::change(&policy.table(), &removed, std::slice::from_ref(&member)));
+        let done = state
+            .apply(&self.policy, |policy| nft::pin::change(&policy.table(), &removed, std::slice::from_ref(&member)));
         if done.is_err() {
             state.take_member(&member.ifname);
         }

@@ -88,6 +88,7 @@ pub fn configure_eth0(route: &Socket, address: ipnet::Ipv4Net, gateway: std::net
     rtnl::set_up(&mut batch, eth0);
     rtnl::add_address(&mut batch, eth0, address);
     rtnl::add_default_route(&mut batch, gateway);
+    rtnl::settle_carrier(&mut batch, "eth0");
     route.request(&batch).with_context(|| format!("give eth0 its address {address} and default route"))
 }
 

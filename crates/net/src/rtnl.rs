@@ -221,9 +221,7 @@ pub struct Link {
 /// Looks a device up by name.
 pub fn find_link(socket: &Socket, name: &str) -> Result<Option<Link>, Refused> {
     let mut batch = Batch::new();
-    batch.message(RTM_GETLINK, ACK, |m| {
-        m.put(&ifinfo(0, false)).attr_text(IFLA_IFNAME, name);
-    });
+    settle_carrier(&mut batch, name);
     let mut found = None;
     let outcome = socket.exchange(&batch, &mut |m| {
         if let (RTM_NEWLINK, Some(index), Some(rest)) = (m.kind, u32_at(m.body, 4), m.body.get(16..)) {
@@ -240,6 +238,15 @@ pub fn find_link(socket: &Socket, name: &str) -> Result<Option<Link>, Refused> {
         Err(e) if is_absent(&e.cause) => Ok(None),
         other => other.map(|()| found),
     }
+}
+
+/// Asks for a device, for the sake of what the kernel does before it answers: it lets a carrier that just came take
+/// effect, which otherwise waits for a worker thread. Until then the first packets are lost, and the first ARP request
+/// is repeated only after a second.
+pub fn settle_carrier(batch: &mut Batch, name: &str) {
+    batch.message(RTM_GETLINK, ACK, |m| {
+        m.put(&ifinfo(0, false)).attr_text(IFLA_IFNAME, name);
+    });
 }
 
 /// `ENODEV`: there is no such device (any more).

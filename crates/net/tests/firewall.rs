@@ -59,7 +59,9 @@ fn the_hardened_table_without_icc() {
         again.disconnect(&endpoint).unwrap();
         assert!(!pins().contains("elements"), "{}", pins());
         drop(try_container(&again, 2, &[]).unwrap());
-        drop(NetnsSlot::new().and_then(|_| try_container(&again, 3, &[("80/tcp", "203.0.113.1", "80")])).err().unwrap());
+        drop(
+            NetnsSlot::new().and_then(|_| try_container(&again, 3, &[("80/tcp", "203.0.113.1", "80")])).err().unwrap(),
+        );
         assert_eq!(pins().matches("veth").count(), 2, "only the connected one: {}", pins());
         again.remove().unwrap();
         assert_eq!(sh("nft list ruleset"), "");

@@ -200,6 +200,8 @@ fn hardened_ends_spoofing_between_containers() {
             within(evil.netns.fd(), || {
                 sh(&format!("echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify; ip addr add {ip}/32 dev eth0"));
                 sh(&format!("ip link set eth0 address {}", evil.endpoint.mac));
+                // Finds the gateway's Ethernet address under its own name, before packets under the other wait for that.
+                assert_eq!(tcp(gateway, 7000), said(evil.endpoint.ip), "the lawful twin");
                 let socket = UdpSocket::bind((ip, 0)).unwrap();
                 socket.send_to(b"x", (gateway, 7000)).unwrap();
                 assert_eq!(tcp(gateway, 7000), said(evil.endpoint.ip), "what was sent before has been seen");

@@ -12,8 +12,9 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long a probe that should fail may take to fail: packets between namespaces need microseconds.
-const PROBE: Duration = Duration::from_millis(300);
+/// How long an answer is waited for. Packets between namespaces need microseconds; a lost ARP request, on a machine
+/// that does much else, is repeated after a second.
+const PROBE: Duration = Duration::from_millis(1200);
 /// How long something that must come is waited for.
 const DEADLINE: Duration = Duration::from_secs(10);
 
