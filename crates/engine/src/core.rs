@@ -73,13 +73,19 @@ pub(crate) struct Dirs {
     state: PathBuf,
     /// The root is on overlayfs, which can't be the upper layer of another one.
     root_on_overlay: bool,
+    /// Held while the memory for writable layers is mounted.
+    mounting: Arc<Mutex<()>>,
 }
 
 impl Dirs {
     /// Makes the directories that must be there, all 0700 (rule R8).
     pub(crate) fn prepare(root: &Path, state: &Path) -> Result<Self> {
-        let dirs =
-            Self { root: root.to_owned(), state: state.to_owned(), root_on_overlay: crate::machine::on_overlay(root) };
+        let dirs = Self {
+            root: root.to_owned(),
+            state: state.to_owned(),
+            root_on_overlay: crate::machine::on_overlay(root),
+            mounting: Arc::default(),
+        };
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }
@@ -114,6 +120,20 @@ impl Dirs {
     pub(crate) fn memory(&self) -> PathBuf {
         self.state.join("rw")
     }
+    /// Takes the memory for writable layers away if none is in it.
+    pub(crate) fn release_memory(&self) {
+        let memory = self.memory();
+        let _held = self.mounting.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = std::fs::read_dir(&memory).is_ok_and(|mut list| list.next().is_none());
+        // Fails, and does no harm, where it is a plain directory of a state directory that is a tmpfs itself.
+        if empty && rustix::mount::unmount(&memory, rustix::mount::UnmountFlags::NOFOLLOW).is_ok() {
+            let _ = std::fs::remove_dir(&memory);
+        }
+    }
+    /// The state directory.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
     /// Where a container's `upper` and `work` go. `lower` is the directory of the machine it is laid over, if any.
     /// The second value says that they are in memory and why.
     pub(crate) fn data(&self, id: &ContainerId, lower: Option<&Path>) -> Result<(PathBuf, Option<String>)> {
@@ -126,6 +146,8 @@ impl Dirs {
         };
         let Some(why) = why else { return Ok((self.container(id), None)) };
         let memory = self.memory();
+        // Two at once would mount one over the other.
+        let _held = self.mounting.lock().unwrap_or_else(PoisonError::into_inner);
         make(&memory)?;
         if !crate::machine::on_tmpfs(&memory) {
             let flags = rustix::mount::MountFlags::empty();

@@ -12,6 +12,7 @@ mod daemon;
 mod net;
 mod pty;
 mod runner;
+mod serve;
 
 use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
@@ -29,6 +30,9 @@ fn main() -> Result<()> {
     let (mut jobs, mut list, mut filters) = (2, false, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--serve" {
+            return serve::run(&words.collect::<Vec<_>>());
+        }
         let mut value = || words.next().with_context(|| format!("{word} wants a value"));
         match word.as_str() {
             "--dhow" => setup.dhow = value()?.into(),

@@ -119,7 +119,7 @@ fn not_built(host: &HostConfig) -> Result<()> {
         }
         "always" | "unless-stopped" | "on-failure" => {
             return Err(Error::not_implemented(format!(
-                "restart policy {} is not built yet: use no",
+                "RestartPolicy {} (--restart) is not built yet: use no",
                 host.restart_policy.name
             )));
         }
@@ -265,7 +265,7 @@ mod tests {
             ("--volumes-from", ErrorKind::NotImplemented, |r| r.host.volumes_from.push("x".into())),
             ("--link", ErrorKind::NotImplemented, |r| r.host.links.push("x".into())),
             ("--gpus", ErrorKind::NotImplemented, |r| r.host.resources.device_requests = 1),
-            ("restart policy always", ErrorKind::NotImplemented, |r| r.host.restart_policy.name = "always".into()),
+            ("RestartPolicy always", ErrorKind::NotImplemented, |r| r.host.restart_policy.name = "always".into()),
             ("can't create 'AutoRemove'", ErrorKind::InvalidParameter, |r| {
                 r.host.auto_remove = true;
                 r.host.restart_policy.name = "always".into();

@@ -133,7 +133,7 @@ fn unbuilt_parts_are_refused_by_name(w: &World) -> Result<()> {
     for (flags, word) in [
         (&["--restart", "always"][..], "--restart"),
         (&["--runtime", "kata"], "kata"),
-        (&["--storage-opt", "size=1g"], "size"),
+        (&["--storage-opt", "size=1g"], "--storage-opt"),
         (&["--userns", "keep-id"], "keep-id"),
         (&["--volume-driver", "nfs", "-v", "x:/y"], "nfs"),
     ] {

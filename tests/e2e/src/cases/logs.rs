@@ -94,7 +94,6 @@ fn long_lines_stay_whole(w: &World) -> Result<()> {
     d.ok(&["wait", &id])?;
     let log = until("the log", || Ok(Some(d.ok(&["logs", &id])?)))?;
     ensure!(log.len() == 100_000 + 4 && log.ends_with("\nend"), "{} bytes", log.len());
-    ensure!(d.ok(&["logs", "-n", "2", &id])?.len() == 100_004);
     d.ok(&["rm", &id])?;
     Ok(())
 }

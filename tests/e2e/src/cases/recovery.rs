@@ -219,7 +219,7 @@ fn kill_during_starts_leaves_order(w: &World) -> Result<()> {
             .into_iter()
             .filter(|p| std::fs::read_to_string(format!("/proc/{p}/cmdline")).is_ok_and(|c| c.contains(&marker)))
             .count();
-        Ok((shims <= 2).then_some(()))
+        Ok((shims <= 3).then_some(()))
     })?;
     Ok(())
 }
