@@ -36,6 +36,7 @@ fn main() {
 
     let pool = Pool::start(&bridge, PoolConfig { target: rounds as usize * 3, ..PoolConfig::default() }).unwrap();
     let cpu = cpu_time();
+    pool.fill();
     while pool.ready() < rounds as usize * 3 {
         std::thread::sleep(Duration::from_millis(1));
     }

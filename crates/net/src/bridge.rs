@@ -228,9 +228,12 @@ impl Bridge {
         outcome.map(|()| String::new()).with_context(text)
     }
 
-    /// Ends the publishing and frees the address. Safe to repeat; goes on after a failure and reports all of them.
+    /// Ends the publishing and frees the address. Safe to repeat, and for endpoints that were never adopted or whose
+    /// bridge is gone; goes on after a failure and reports all of them.
     pub fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
-        self.check(endpoint)?;
+        if self.check(endpoint).is_err() {
+            return Ok(());
+        }
         let unpublished = self.0.firewall.unpublish(endpoint.ip, &endpoint.ports);
         let unpinned = self.0.firewall.unpin(&endpoint.host_ifname);
         self.0.ports.release(&endpoint.container, &endpoint.ports);

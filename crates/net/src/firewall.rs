@@ -73,11 +73,19 @@ impl Firewall {
         }
         let mut state = self.state();
         let mut elements = elements(container, ports);
-        elements.retain(|e| state.published.remove(e));
-        if elements.is_empty() {
-            return Ok(());
-        }
-        let done = state.apply(&self.policy, |policy| nft::unpublish(policy, &elements));
+        let done = if state.written {
+            elements.retain(|e| state.published.remove(e));
+            if elements.is_empty() {
+                return Ok(());
+            }
+            state.apply(&self.policy, |policy| nft::unpublish(policy, &elements))
+        } else {
+            // The table is an earlier daemon's, and not all of its endpoints are adopted yet: only this one's may go.
+            elements.iter().for_each(|e| {
+                state.published.remove(e);
+            });
+            state.remove_singly(&self.policy, &elements)
+        };
         let stale: Vec<Flows> =
             udp(ports).map(|p| Flows::AnsweredBy { ip: container, port: p.container_port }).collect();
         let forgotten = conntrack::forget(&state.socket, &stale).context("forget UDP flows of the container");
@@ -159,6 +167,18 @@ impl State {
             true => Ok(()),
             false => self.rewrite(policy),
         }
+    }
+
+    fn remove_singly(&self, policy: &Policy, elements: &[Element]) -> Result<()> {
+        for element in elements {
+            match self.socket.request(&nft::unpublish(policy, std::slice::from_ref(element))) {
+                Err(e) if e.cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(e).with_context(|| format!("remove a port from the nftables table {}", policy.table()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn take_member(&mut self, ifname: &str) -> Vec<Member> {

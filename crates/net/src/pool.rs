@@ -87,6 +87,8 @@ struct State {
     /// When the last one was taken, and when the refill that this wants was first wanted.
     last_take: Instant,
     wanted_since: Option<Instant>,
+    /// Whether anything is prepared yet: see [`Pool::fill`].
+    filling: bool,
     failure: Option<Error>,
     stop: bool,
 }
@@ -125,11 +127,19 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts the thread that fills the pool. Call it after the endpoints of an earlier daemon were adopted.
+    /// Starts the background thread. Nothing is prepared before the first [`Pool::take`] or [`Pool::fill`], so that
+    /// endpoints of an earlier daemon can be adopted in peace: a namespace prepared too early could get the address of
+    /// one that is still to come.
     pub fn start(bridge: &Bridge, config: PoolConfig) -> Result<Self> {
         let now = Instant::now();
-        let state =
-            State { ready: VecDeque::new(), last_take: now, wanted_since: Some(now), failure: None, stop: false };
+        let state = State {
+            ready: VecDeque::new(),
+            last_take: now,
+            wanted_since: None,
+            filling: false,
+            failure: None,
+            stop: false,
+        };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)
             .context("make an eventfd for the network thread")?;
@@ -151,12 +161,19 @@ impl Pool {
         Ok(Self { shared, thread: Some(thread) })
     }
 
+    /// Begins to prepare namespaces. To be called when all endpoints are adopted.
+    pub fn fill(&self) {
+        self.shared.state().filling = true;
+        self.shared.wake();
+    }
+
     /// A namespace plugged into the bridge, or, if none is ready, one made and plugged now.
     pub fn take(&self) -> Result<NetnsSlot> {
         let taken = {
             let mut state = self.shared.state();
             let now = Instant::now();
             state.last_take = now;
+            state.filling = true;
             // While a refill is due the thread wakes by itself and sees the later time.
             if state.wanted_since.is_none() {
                 state.wanted_since = Some(now);
@@ -233,7 +250,7 @@ fn run(shared: &Shared, home: &Home, watch: &Socket) {
 /// When the next namespace should be prepared; `None` while there are enough.
 fn refill_time(shared: &Shared, not_before: Option<Instant>) -> Option<Instant> {
     let mut state = shared.state();
-    if state.ready.len() >= shared.config.target {
+    if !state.filling || state.ready.len() >= shared.config.target {
         state.wanted_since = None;
         return None;
     }

@@ -120,7 +120,8 @@ fn disconnecting_twice_or_late_harms_nobody() {
         bridge.disconnect(&first.endpoint).unwrap();
         assert_eq!(try_container(&bridge, 8, &[]).err().unwrap().kind(), ErrorKind::Exhausted);
         let elsewhere = Endpoint { bridge: "dhow7".into(), ..first.endpoint };
-        assert_eq!(bridge.disconnect(&elsewhere).unwrap_err().kind(), ErrorKind::Conflict);
+        bridge.disconnect(&elsewhere).expect("of a bridge that is gone nothing is left to free");
+        assert_eq!(bridge.adopt(&elsewhere).unwrap_err().kind(), ErrorKind::Conflict);
     });
 }
 
@@ -183,6 +184,7 @@ fn the_pool_prepares_refills_and_clears_away() {
     on_a_host(|| {
         let bridge = bridge("a");
         let pool = Pool::start(&bridge, PoolConfig { target: 3, settle: Duration::from_millis(1) }).unwrap();
+        pool.fill();
         eventually("the pool is filled", || pool.ready() == 3);
         assert_eq!(pairs().len(), 3);
         let mut boxes = Vec::new();
@@ -215,12 +217,44 @@ fn the_pool_prepares_refills_and_clears_away() {
 }
 
 #[test]
+fn a_pool_prepares_nothing_while_endpoints_are_adopted() {
+    on_a_host(|| {
+        let first = bridge("a");
+        let old = container(&first, 1, &[("80/tcp", "", "8080")]);
+        let ended = container(&first, 2, &[("80/tcp", "", "9090")]);
+        drop(first);
+        let second = bridge("a");
+        let pool = Pool::start(&second, PoolConfig { target: 2, settle: Duration::ZERO }).unwrap();
+        // A container that ended while no daemon ran is only disconnected: its port goes, the other's stays.
+        second.disconnect(&ended.endpoint).unwrap();
+        second.disconnect(&ended.endpoint).unwrap();
+        let elements = sh("nft list map ip dhow-dhow0 ports");
+        assert!(elements.contains("tcp . 8080") && !elements.contains("9090"), "{elements}");
+        assert_eq!(tcp(Ipv4Addr::LOCALHOST, 9090), None);
+        assert!(tcp(Ipv4Addr::LOCALHOST, 8080).is_some(), "before it is adopted, too");
+        second.adopt(&old.endpoint).unwrap();
+        // The second repair shows that the thread has gone round once since the first.
+        for _ in 0..2 {
+            sh("nft flush ruleset");
+            eventually("the table is back", || sh("nft list ruleset").contains("8080"));
+        }
+        assert_eq!((pool.ready(), pairs().len()), (0, 2));
+        pool.fill();
+        eventually("the pool is filled", || pool.ready() == 2);
+        let netns = pool.take().unwrap();
+        assert!(!within(netns.fd(), || sh("ip addr show eth0")).contains(&format!("{}/", old.endpoint.ip)));
+        assert!(tcp(Ipv4Addr::LOCALHOST, 8080).is_some());
+    });
+}
+
+#[test]
 fn a_pool_without_addresses_says_so_and_recovers() {
     on_a_host(|| {
         let config = BridgeConfig { subnet: Some("10.5.0.0/30".parse().unwrap()), ..BridgeConfig::new("a") };
         let bridge = Bridge::ensure(config).unwrap();
         let only = try_container(&bridge, 1, &[]).unwrap();
         let pool = Pool::start(&bridge, PoolConfig { target: 1, settle: Duration::ZERO }).unwrap();
+        pool.fill();
         let mut failure = None;
         eventually("the failure is noted", || {
             failure = failure.take().or_else(|| pool.take_failure());

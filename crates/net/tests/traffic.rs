@@ -169,7 +169,7 @@ fn hardened_blocks_cloud_metadata_and_forged_sources() {
             assert_eq!(within(c.netns.fd(), || tcp(NEIGHBOUR, 7000)), said(HOST), "the lawful twin");
             // A datagram with a source that is not the container's: it arrives, or not.
             let sink = within(lan.fd(), || UdpSocket::bind((NEIGHBOUR, 7100 + u16::from(n))).unwrap());
-            sink.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+            sink.set_read_timeout(Some(PROBE)).unwrap();
             sh(&format!("ip route add {forged}/32 dev {}", bridge.name()));
             within(c.netns.fd(), || {
                 sh(&format!("ip addr add {forged}/32 dev eth0"));
@@ -225,7 +225,7 @@ fn udp_flows_follow_the_publishing() {
         let (bridge, lan) = (bridge("a"), neighbour());
         let first = container(&bridge, 1, &[("80/udp", "", "5300")]);
         let client = within(lan.fd(), || UdpSocket::bind("0.0.0.0:0").unwrap());
-        client.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        client.set_read_timeout(Some(PROBE)).unwrap();
         client.connect((HOST, 5300)).unwrap();
         let ask = || client.send(b"?").and_then(|_| client.recv(&mut [0; 32])).is_ok();
         assert!(ask());

@@ -110,7 +110,9 @@ fn root(
         Writes::Overlay => {
             let (data, memory) = core.dirs.data(id, Some(&path))?;
             warnings.extend(memory);
-            let below = crate::machine::mounts_below(&path);
+            let mut below = crate::machine::mounts_below(&path);
+            // What engines mount for themselves holds nothing for the container.
+            below.retain(|mount| !Path::new(mount).starts_with(core.dirs.state()));
             if !below.is_empty() {
                 const SHOWN: usize = 8;
                 let more =

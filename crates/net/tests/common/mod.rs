@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// How long an answer is waited for. Packets between namespaces need microseconds; a lost ARP request, on a machine
 /// that does much else, is repeated after a second.
-const PROBE: Duration = Duration::from_millis(1200);
+pub const PROBE: Duration = Duration::from_millis(1200);
 /// How long something that must come is waited for.
 const DEADLINE: Duration = Duration::from_secs(10);
 
