@@ -55,7 +55,11 @@ fn check() -> Result<()> {
             }
         }
         let licence = package.license.clone().unwrap_or_default();
-        ensure!(LICENCES.iter().any(|l| licence.contains(l)), "{}: licence {licence:?} is not on the list", package.name);
+        ensure!(
+            LICENCES.iter().any(|l| licence.contains(l)),
+            "{}: licence {licence:?} is not on the list",
+            package.name
+        );
     }
     println!("dependency table and licences: ok");
     Ok(())

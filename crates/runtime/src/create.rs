@@ -1,10 +1,10 @@
 //! Makes a container's first process: decides, opens what only the parent may open, clones once, and follows the
 //! child until it waits for its start.
 
-use crate::context::Context;
 use crate::child::mounts::open_source;
 use crate::child::setup::Setup;
 use crate::child::tree::Root;
+use crate::context::Context;
 use crate::created::Created;
 use crate::detour::Detour;
 use crate::hooks;
@@ -103,8 +103,12 @@ fn spawn(plan: &Plan, detour: Detour, cgroup: Option<std::os::fd::BorrowedFd<'_>
     let _back = detour.enter(plan)?;
     clone::spawn(plan.namespaces.clone_flags(), cgroup, move || setup.run()).map_err(|e| {
         let hint = match e.raw_os_error() {
-            Some(n) if n == rustix::io::Errno::NOSYS.raw_os_error() => " (clone3 needs Linux 5.3, and a filter that lets it through)",
-            Some(n) if n == rustix::io::Errno::NOSPC.raw_os_error() => " (too many namespaces: see /proc/sys/user/max_*_namespaces)",
+            Some(n) if n == rustix::io::Errno::NOSYS.raw_os_error() => {
+                " (clone3 needs Linux 5.3, and a filter that lets it through)"
+            }
+            Some(n) if n == rustix::io::Errno::NOSPC.raw_os_error() => {
+                " (too many namespaces: see /proc/sys/user/max_*_namespaces)"
+            }
             Some(n) if n == rustix::io::Errno::AGAIN.raw_os_error() => " (too many processes)",
             _ => "",
         };

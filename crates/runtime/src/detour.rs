@@ -32,8 +32,9 @@ impl Detour {
         let mut remember = |kind: NamespaceKind| -> Result<()> {
             let path = format!("self/ns/{}", name(kind));
             // The magic link is the host's own; it is read, not walked through.
-            let own = rustix::fs::openat(procfs.as_fd(), path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .context("open our own namespace")?;
+            let own =
+                rustix::fs::openat(procfs.as_fd(), path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                    .context("open our own namespace")?;
             back.0.push((kind, own));
             Ok(())
         };

@@ -4,10 +4,10 @@
 //! 2016-9962 and 2024-21626: the process is not dumpable until its program runs; it holds no descriptor of the host
 //! that execve would not close; its working directory is looked up inside the container's root and proved to be there.
 
-use crate::context::Context;
 use crate::child::dev;
 use crate::child::last::{self, Last};
 use crate::child::setup::{become_namespace_root, report};
+use crate::context::Context;
 use crate::create::{filter, notify_target, set_oom_score_adj, undumpable};
 use crate::created::Created;
 use crate::launch::{Exec, Stdio};

@@ -60,7 +60,8 @@ fn run_one(hook: &Hook, document: &[u8]) -> Result<()> {
     };
     let args = CStringArray::new(args).context("arguments")?;
     let env = CStringArray::new(hook.env.iter().map(String::as_str)).context("environment")?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).context("open /dev/null")?;
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).context("open /dev/null")?;
     let child = clone::spawn(0, None, || {
         exec::reset_signals();
         let placed = fds::place(stdin.as_fd(), 0)

@@ -20,8 +20,7 @@ pub(crate) fn write(procfs: &Procfs, pid: i32, uids: &str, gids: &str) -> Result
 /// Maps the ids of a detached mount.
 pub(crate) fn apply(mount: BorrowedFd<'_>, uids: &str, gids: &str, how: IdMap) -> Result<()> {
     let namespace = user_namespace(uids, gids)?;
-    let attributes =
-        Attributes { set: attr::IDMAP, user_namespace: Some(namespace.as_fd()), ..Attributes::default() };
+    let attributes = Attributes { set: attr::IDMAP, user_namespace: Some(namespace.as_fd()), ..Attributes::default() };
     set_attributes(mount, &attributes, how == IdMap::Tree).context("map its ids (does its file system support that?)")
 }
 

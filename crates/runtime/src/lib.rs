@@ -30,5 +30,5 @@ mod wire;
 pub use create::create;
 pub use created::Created;
 pub use exec::exec;
-pub use reexec::{is_readonly, reexec_readonly};
 pub use launch::{Exec, Launch, Overlay, Rootfs, Stdio};
+pub use reexec::{is_readonly, reexec_readonly};

@@ -42,8 +42,8 @@ impl NotifyTarget {
         })
         .map_err(|e| Error::system(e.to_string()))?;
         let what = || format!("hand the seccomp descriptor to the agent at {}", self.path);
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .with_context(what)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).with_context(what)?;
         let address = SocketAddrUnix::new(self.path.as_str()).with_context(what)?;
         connect(&socket, &address).with_context(what)?;
         scm::send(socket.as_fd(), &message, &[fd.as_fd()]).with_context(what)?;

@@ -120,11 +120,8 @@ impl Plan {
         bound("linux.devices", linux.devices.len(), MAX_DEVICES)?;
         bound("linux.maskedPaths", linux.masked_paths.len(), MAX_PATHS)?;
         bound("linux.readonlyPaths", linux.readonly_paths.len(), MAX_PATHS)?;
-        let mounts = spec
-            .mounts
-            .iter()
-            .map(|mount| MountPlan::new(mount, bundle, linux))
-            .collect::<Result<Vec<_>>>()?;
+        let mounts =
+            spec.mounts.iter().map(|mount| MountPlan::new(mount, bundle, linux)).collect::<Result<Vec<_>>>()?;
         let make_dev = !mounts
             .iter()
             .any(|mount| mount.destination == Path::new("/dev") && matches!(mount.source, Source::Bind { .. }));
@@ -209,7 +206,9 @@ pub(crate) fn namespaces(linux: &Linux, given: &[NamespaceKind]) -> Result<Names
     }
     let all = Namespaces(list);
     match all.get(NamespaceKind::Mount) {
-        None => return Err(Error::not_implemented("a container without a mount namespace of its own is not supported")),
+        None => {
+            return Err(Error::not_implemented("a container without a mount namespace of its own is not supported"));
+        }
         Some(Ns::New) => {}
         Some(_) if all.is_new(NamespaceKind::User) => {
             return Err(Error::not_implemented("a new user namespace with a joined mount namespace is not supported"));
@@ -333,7 +332,12 @@ mod tests {
             (r#""mountLabel":"x""#, "", ErrorKind::NotImplemented, "mountLabel"),
             (r#""personality":{"domain":"BSD"}"#, "", ErrorKind::InvalidParameter, "personality"),
             (r#""rootfsPropagation":"most""#, "", ErrorKind::InvalidParameter, "rootfsPropagation"),
-            (r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#, "", ErrorKind::InvalidParameter, "uidMappings"),
+            (
+                r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#,
+                "",
+                ErrorKind::InvalidParameter,
+                "uidMappings",
+            ),
             (r#""timeOffsets":{"boottime":{"secs":1}}"#, "", ErrorKind::InvalidParameter, "timeOffsets"),
             (r#""devices":[{"type":"x","path":"/dev/x"}]"#, "", ErrorKind::InvalidParameter, "/dev/x"),
             (r#""sysctl":{"kernel.panic":"1"}"#, "", ErrorKind::InvalidParameter, "kernel.panic"),

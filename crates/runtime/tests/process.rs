@@ -90,7 +90,8 @@ fn esc_inh_caps_and_ambient_caps() {
     assert_eq!(caps(&mut b), [0, 0, 0, docker, 0]);
     // The lawful twin: ambient capabilities that are asked for work.
     let one = json!(["CAP_NET_BIND_SERVICE"]);
-    b.spec["process"]["capabilities"] = json!({"bounding": one, "effective": one, "permitted": one, "inheritable": one, "ambient": one});
+    b.spec["process"]["capabilities"] =
+        json!({"bounding": one, "effective": one, "permitted": one, "inheritable": one, "ambient": one});
     assert_eq!(caps(&mut b), [1 << 10; 5]);
     b.spec["process"].as_object_mut().unwrap().remove("capabilities");
     assert_eq!(caps(&mut b), [0; 5]);
@@ -130,7 +131,10 @@ fn umask_nnp_home_and_environment() {
     b.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000, "umask": 0o77});
     b.spec["process"]["noNewPrivileges"] = json!(true);
     b.spec["process"]["env"] = json!(["PATH=/bin", "A=1", "A=2"]);
-    assert_eq!(b.ok("umask; grep NoNewPrivs /proc/self/status; echo $HOME $A; env | wc -l"), "0077\nNoNewPrivs:\t1\n/home/u 2\n5\n");
+    assert_eq!(
+        b.ok("umask; grep NoNewPrivs /proc/self/status; echo $HOME $A; env | wc -l"),
+        "0077\nNoNewPrivs:\t1\n/home/u 2\n5\n"
+    );
     b.spec["process"]["env"] = json!(["PATH=/bin", "HOME=/x"]);
     b.spec["process"]["noNewPrivileges"] = json!(false);
     assert_eq!(b.ok("echo $HOME; grep NoNewPrivs /proc/self/status"), "/x\nNoNewPrivs:\t0\n");

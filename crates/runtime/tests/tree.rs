@@ -18,10 +18,9 @@ fn bind_mounts_with_their_options() {
     b.mount("/rec", "bind", &v, &["rbind", "rro", "rnoexec"]);
     b.mount("/etc/one", "bind", &format!("{v}/f"), &["bind", "ro"]);
     b.mount("/rel", "bind", "vol", &["bind", "rprivate", "noatime"]);
-    let out = b.ok(
-        "echo x >/rw/new && cat /ro/new /etc/one; touch /ro/y 2>&1; touch /rec/y 2>&1; echo x 2>&1 >/etc/one; \
-         grep -E ' /(ro|rec|rel) ' /proc/self/mountinfo | cut -d' ' -f5,6",
-    );
+    let out = b
+        .ok("echo x >/rw/new && cat /ro/new /etc/one; touch /ro/y 2>&1; touch /rec/y 2>&1; echo x 2>&1 >/etc/one; \
+         grep -E ' /(ro|rec|rel) ' /proc/self/mountinfo | cut -d' ' -f5,6");
     assert!(out.starts_with("x\nfile\n"), "{out}");
     assert_eq!(out.matches("Read-only file system").count(), 3, "{out}");
     let line = |p: &str| out.lines().find(|l| l.starts_with(p)).unwrap_or_default().to_owned();
@@ -188,7 +187,8 @@ fn time_namespaces_have_their_offsets() {
     let uptime: f64 = b.ok("cat /proc/uptime").split_whitespace().next().unwrap().parse().unwrap();
     assert!(uptime > 1e9, "{uptime}");
     let id = b.detached("sleep 1000");
-    let inside: f64 = b.oci(&["exec", &id, "cat", "/proc/uptime"]).out.split_whitespace().next().unwrap().parse().unwrap();
+    let inside: f64 =
+        b.oci(&["exec", &id, "cat", "/proc/uptime"]).out.split_whitespace().next().unwrap().parse().unwrap();
     assert!(inside > 1e9, "{inside}");
 }
 
@@ -196,7 +196,10 @@ fn time_namespaces_have_their_offsets() {
 fn sysctls_of_own_namespaces() {
     let mut b = Bench::new("sysctl");
     b.spec["linux"]["sysctl"] = json!({"kernel.shmmax": "4096", "net.ipv4.ip_forward": "1", "fs.mqueue.msg_max": "11"});
-    assert_eq!(b.ok("cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_forward /proc/sys/fs/mqueue/msg_max"), "4096\n1\n11\n");
+    assert_eq!(
+        b.ok("cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_forward /proc/sys/fs/mqueue/msg_max"),
+        "4096\n1\n11\n"
+    );
     assert_ne!(std::fs::read_to_string("/proc/sys/kernel/shmmax").unwrap(), "4096\n");
 }
 

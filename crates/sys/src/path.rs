@@ -3,7 +3,9 @@
 //! Whatever the tree holds (links to `/`, to `..`, exchanged while we look), nothing here opens or makes anything
 //! outside of the root's own mount tree.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat, openat2, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat, openat2, readlinkat, statat,
+};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

@@ -65,11 +65,8 @@ fn run(args: settings::DaemonArgs) -> Result<()> {
 }
 
 async fn serve(settings: Settings, background: bool) -> Result<()> {
-    let listeners = settings
-        .hosts
-        .iter()
-        .map(|host| dhow_server::Listener::open(host))
-        .collect::<dhow_types::Result<Vec<_>>>()?;
+    let listeners =
+        settings.hosts.iter().map(|host| dhow_server::Listener::open(host)).collect::<dhow_types::Result<Vec<_>>>()?;
     let pid_file = settings.pid_file.clone();
     let engine = dhow_engine::Engine::open(settings.engine).await?;
     write_pid(&pid_file)?;

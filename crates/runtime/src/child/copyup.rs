@@ -68,7 +68,8 @@ impl Copy<'_> {
                 self.directory(&source, &copy, &format!("{path}/"), depth + 1)
             }
             FileType::RegularFile => {
-                let source = openat(from, name, open | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).context("open")?;
+                let source =
+                    openat(from, name, open | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).context("open")?;
                 let flags = open | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
                 let copy = openat(to, name, flags, Mode::from_bits_truncate(0o600)).context("make the copy")?;
                 loop {
@@ -91,7 +92,8 @@ impl Copy<'_> {
                 chownat(to, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context("set the owner")
             }
             _ => {
-                mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), stat.st_rdev).context("make the node")?;
+                mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), stat.st_rdev)
+                    .context("make the node")?;
                 let (uid, gid) = owner(&stat);
                 chownat(to, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context("set the owner")
             }

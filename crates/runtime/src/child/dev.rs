@@ -2,15 +2,14 @@
 //!
 //! Everything is made relative to the descriptor of a `/dev` that was reached without following a link (2026-41579).
 
-use crate::context::Context;
 use super::mounts::Kept;
 use super::tree::{self, Root};
+use crate::context::Context;
 use crate::spec::{ConsoleSize, Device};
 use dhow_sys::path::{self, Kind};
 use dhow_types::{Error, ErrorKind, Result};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, fstatfs, mknodat, openat, statat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, fstatfs, mknodat, openat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};

@@ -3,8 +3,8 @@
 //! 2025-31133: what hides a path never comes from the container's tree. The null device and the empty directory are
 //! of our own making, outside of its reach, and are attached read-only, so that nobody can even change their modes.
 
-use crate::context::Context;
 use super::tree::{self, Root, Stash};
+use crate::context::Context;
 use dhow_sys::mount::{self as attr, Attributes, set_attributes};
 use dhow_sys::path::{self, Kind};
 use dhow_types::Result;

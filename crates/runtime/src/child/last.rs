@@ -1,7 +1,7 @@
 //! The last steps, the same for a container's first process and for an exec: streams, limits, user, program.
 
-use crate::context::Context;
 use super::{home, identity, program};
+use crate::context::Context;
 use crate::launch::Stdio;
 use crate::plan::ProcessPlan;
 use crate::plan::caps::{CapSets, SYS_ADMIN};
@@ -143,7 +143,9 @@ impl Last<'_> {
                 .map_err(|e| {
                     Error::new(
                         ErrorKind::Unavailable,
-                        format!("AppArmor profile {profile:?} can't be set: {e} (is AppArmor enabled, the profile loaded?)"),
+                        format!(
+                            "AppArmor profile {profile:?} can't be set: {e} (is AppArmor enabled, the profile loaded?)"
+                        ),
                     )
                 })?;
         }
@@ -169,7 +171,9 @@ impl Last<'_> {
         let root = root.ok_or_else(|| Error::system("the container's root can't be opened"))?;
         if cwd != Path::new("/") {
             let opened = match path::open(root.as_fd(), cwd, OFlags::PATH | OFlags::DIRECTORY) {
-                Err(e) if e.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) && self.plan.uid != 0 => return Ok(false),
+                Err(e) if e.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) && self.plan.uid != 0 => {
+                    return Ok(false);
+                }
                 Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                     return Err(Error::invalid(format!("{}: it leads over a link out of the container", what())));
                 }

@@ -1,8 +1,8 @@
 //! Mounts of the document, one after the other, each made detached, given its attributes, and attached by descriptor.
 
-use crate::context::Context;
 use super::copyup;
 use super::tree::{self, Root};
+use crate::context::Context;
 use crate::plan::mounts::allowed_over_proc;
 use crate::plan::{MountPlan, Source};
 use dhow_cgroup::GroupMount;
@@ -13,8 +13,7 @@ use dhow_types::{Error, ErrorKind, Result};
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

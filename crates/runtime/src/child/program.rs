@@ -74,7 +74,11 @@ fn explain(path: &str, errno: Errno) -> Error {
         Errno::NOEXEC => {
             let why = match elf_machine(&head) {
                 Some(machine) if machine != native_machine() => {
-                    format!("it is built for {}, this machine is {}", machine_name(machine), machine_name(native_machine()))
+                    format!(
+                        "it is built for {}, this machine is {}",
+                        machine_name(machine),
+                        machine_name(native_machine())
+                    )
                 }
                 Some(_) => "it is a damaged ELF file, or of a kind this kernel can't run".to_owned(),
                 None if head.starts_with(b"#!") => "its first line names no interpreter".to_owned(),

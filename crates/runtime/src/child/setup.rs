@@ -1,10 +1,10 @@
 //! A container's first process: from clone to READY, then to its program.
 
-use crate::context::Context;
 use super::last::{self, Armed, Last};
 use super::mounts::Kept;
 use super::tree::{Root, Stash, isolate};
 use super::{dev, hide, mounts};
+use crate::context::Context;
 use crate::hooks;
 use crate::launch::{Rootfs, Stdio};
 use crate::plan::{self, Plan};
@@ -152,7 +152,9 @@ impl Setup<'_> {
         }
         let procfs = Procfs::private(self.plan.sysctl.is_empty()).context("mount a private procfs")?;
         for (path, value) in &self.plan.sysctl {
-            procfs.write(path, value.as_bytes()).with_context(|| format!("set the sysctl /proc/{path} to {value:?}"))?;
+            procfs
+                .write(path, value.as_bytes())
+                .with_context(|| format!("set the sysctl /proc/{path} to {value:?}"))?;
         }
         Ok(Some(procfs))
     }
@@ -201,8 +203,10 @@ impl Setup<'_> {
     }
 
     fn terminal(&self, root: &Root, kept: &Kept, size: Option<ConsoleSize>) -> Result<OwnedFd> {
-        let devpts =
-            kept.devpts.as_ref().ok_or_else(|| Error::invalid("process.terminal needs a devpts mounted at /dev/pts"))?;
+        let devpts = kept
+            .devpts
+            .as_ref()
+            .ok_or_else(|| Error::invalid("process.terminal needs a devpts mounted at /dev/pts"))?;
         let (master, slave) = dev::open_pty(devpts.as_fd(), size)?;
         dev::mount_console(root, slave.as_fd())?;
         self.wire.send(&Message::Console(master))?;

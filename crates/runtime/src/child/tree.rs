@@ -67,8 +67,8 @@ impl Stash {
         let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).context(what)?;
         fsconfig_set_string(context.as_fd(), "mode", "0700").context(what)?;
         fsconfig_create(context.as_fd()).context(what)?;
-        let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID)
-            .context(what)?;
+        let mount =
+            fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID).context(what)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(mount.as_fd(), c"", CWD, c"/", flags).context(what)?;
         Ok(Self(mount))
@@ -88,8 +88,9 @@ impl Stash {
             Ok(()) => openat(&self.0, "null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
                 .context("open our null device"),
             Err(Errno::PERM) => {
-                let host = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-                    .context("open the host's /dev/null")?;
+                let host =
+                    rustix::fs::open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                        .context("open the host's /dev/null")?;
                 let stat = fstat(&host).context("look at the host's /dev/null")?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != device {
                     return Err(Error::system("the host's /dev/null is not the null device (char 1:3)"));
@@ -265,11 +266,7 @@ impl Root {
         found.map_err(|e| {
             let plain_only = plain && e.raw_os_error() == Some(Errno::LOOP.raw_os_error());
             let e = Error::from(e).prefixed(format!("mount point {}", destination.display()));
-            if plain_only {
-                Error::invalid(format!("{} (a symbolic link is not accepted there)", e.text()))
-            } else {
-                e
-            }
+            if plain_only { Error::invalid(format!("{} (a symbolic link is not accepted there)", e.text())) } else { e }
         })
     }
 

@@ -153,7 +153,10 @@ mod tests {
         .unwrap();
         let line = Line::around_id(FLAGS, words("-e B=2 id --user 7 -c net_raw -g 8,9 sh -c x")).unwrap();
         let p = process(&line, &line.rest[1..], &spec).unwrap();
-        assert_eq!((p.args.as_slice(), p.terminal, p.cwd.as_str()), (&["sh", "-c", "x"].map(String::from)[..], false, "/w"));
+        assert_eq!(
+            (p.args.as_slice(), p.terminal, p.cwd.as_str()),
+            (&["sh", "-c", "x"].map(String::from)[..], false, "/w")
+        );
         assert_eq!((p.user.uid, p.user.gid, p.user.additional_gids), (7, 6, vec![8, 9]));
         assert_eq!(p.env, ["A=1", "B=2"]);
         let caps = p.capabilities.unwrap();

@@ -14,7 +14,9 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-.".contains(&b));
     match fine {
         true => Ok(()),
-        false => Err(Error::invalid(format!("container id {id:?}: letters, digits and _ + - . only, at most {MAX_ID}"))),
+        false => {
+            Err(Error::invalid(format!("container id {id:?}: letters, digits and _ + - . only, at most {MAX_ID}")))
+        }
     }
 }
 
@@ -99,12 +101,28 @@ mod tests {
 
     #[test]
     fn exec_user_matrix() {
-        for (text, want) in [("0", (0, None)), ("1", (1, None)), ("1:2", (1, Some(2))), ("2147483647", (2147483647, None))] {
+        for (text, want) in
+            [("0", (0, None)), ("1", (1, None)), ("1:2", (1, Some(2))), ("2147483647", (2147483647, None))]
+        {
             assert_eq!(user(text).unwrap(), want);
         }
-        for text in ["name", "name:group", "1:group", "4294967295", "4294967296", "2147483648", "-1", "", " 1", "1 ",
-            "1:", ":1", "0x1", "+1", "1:2:3"]
-        {
+        for text in [
+            "name",
+            "name:group",
+            "1:group",
+            "4294967295",
+            "4294967296",
+            "2147483648",
+            "-1",
+            "",
+            " 1",
+            "1 ",
+            "1:",
+            ":1",
+            "0x1",
+            "+1",
+            "1:2:3",
+        ] {
             assert!(user(text).is_err(), "{text:?}");
         }
     }

@@ -109,7 +109,8 @@ fn command(procfs: &Procfs, pid: i32) -> String {
     let line = read("cmdline");
     let words: Vec<_> = line.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
     // Whatever a container calls its processes must not move a terminal's cursor.
-    let text = if words.is_empty() { format!("[{}]", String::from_utf8_lossy(&read("comm")).trim()) } else { words.join(" ") };
+    let text =
+        if words.is_empty() { format!("[{}]", String::from_utf8_lossy(&read("comm")).trim()) } else { words.join(" ") };
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -152,7 +152,14 @@ impl Dir {
 
 impl Record {
     /// A record of a process that was just made.
-    pub(crate) fn new(id: &str, pid: i32, bundle: &Path, rootfs: &Path, spec: &Spec, cgroup: Option<GroupPath>) -> Result<Self> {
+    pub(crate) fn new(
+        id: &str,
+        pid: i32,
+        bundle: &Path,
+        rootfs: &Path,
+        spec: &Spec,
+        cgroup: Option<GroupPath>,
+    ) -> Result<Self> {
         Ok(Self {
             oci_version: spec.oci_version.clone(),
             id: id.to_owned(),

@@ -62,9 +62,9 @@ pub(crate) fn run(global: &Global, words: Vec<OsString>, warn: &mut dyn FnMut(&[
     let making = Making::new(global, &line, warn)?;
     // Held back before the process exists, so that none is lost.
     let signals = if detach { None } else { Some(foreground::hold_signals()?) };
-    let started = making.create(global, &line, false, warn).and_then(|(mut created, relay)| {
-        created.start().map(|()| (created, relay))
-    });
+    let started = making
+        .create(global, &line, false, warn)
+        .and_then(|(mut created, relay)| created.start().map(|()| (created, relay)));
     let (created, relay) = match started {
         Ok(started) => started,
         Err(e) => return Err(making.undo(e)),
@@ -93,7 +93,9 @@ pub(crate) fn start(global: &Global, words: Vec<OsString>) -> Result<i32> {
     let record = dir.record()?;
     match record.status(&dir)? {
         Status::Created => {}
-        Status::Stopped => return Err(Error::conflict(format!("container {} has stopped; it can't be started", dir.id))),
+        Status::Stopped => {
+            return Err(Error::conflict(format!("container {} has stopped; it can't be started", dir.id)));
+        }
         _ => return Err(Error::conflict(format!("container {} runs already", dir.id))),
     }
     let wire = connect_start(&dir)?;
@@ -324,7 +326,8 @@ fn listen_start(dir: &Dir) -> Result<OwnedFd> {
 
 fn connect_start(dir: &Dir) -> Result<Wire> {
     let socket = start_socket()?;
-    connect(&socket, &start_address(dir)?)
-        .map_err(|e| Error::from(std::io::Error::from(e)).prefixed(format!("reach the waiting container {}", dir.id)))?;
+    connect(&socket, &start_address(dir)?).map_err(|e| {
+        Error::from(std::io::Error::from(e)).prefixed(format!("reach the waiting container {}", dir.id))
+    })?;
     Ok(Wire::from_socket(socket))
 }

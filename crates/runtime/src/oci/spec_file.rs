@@ -3,7 +3,8 @@
 use super::args::{Flag, Line};
 use crate::context::Context;
 use crate::spec::{
-    Capabilities, IdMapping, Linux, Mount, Namespace, NamespaceKind, OCI_VERSION, Process, Resources, Rlimit, Root, Spec,
+    Capabilities, IdMapping, Linux, Mount, Namespace, NamespaceKind, OCI_VERSION, Process, Resources, Rlimit, Root,
+    Spec,
 };
 use dhow_cgroup::resources::DeviceRule;
 use dhow_types::{Error, Result};
@@ -19,7 +20,8 @@ pub(crate) fn write(words: Vec<OsString>) -> Result<i32> {
         return Err(Error::invalid(format!("unexpected argument {:?}", extra.to_string_lossy())));
     }
     let path = line.path("bundle").unwrap_or(Path::new(".")).join("config.json");
-    let text = serde_json::to_string_pretty(&example(line.has("rootless"))).map_err(|e| Error::system(e.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&example(line.has("rootless"))).map_err(|e| Error::system(e.to_string()))?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => Error::conflict(format!("{} exists already", path.display())),
         _ => Error::from(e).prefixed(path.display()),
@@ -31,7 +33,8 @@ pub(crate) fn write(words: Vec<OsString>) -> Result<i32> {
 /// A shell in a root file system called `rootfs`.
 pub(crate) fn example(rootless: bool) -> Spec {
     let caps: Vec<String> = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"].map(String::from).to_vec();
-    let mut kinds = vec![NamespaceKind::Pid, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Mount, NamespaceKind::Cgroup];
+    let mut kinds =
+        vec![NamespaceKind::Pid, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Mount, NamespaceKind::Cgroup];
     let mapping = |host_id: u32| vec![IdMapping { container_id: 0, host_id, size: 1 }];
     let (uid_mappings, gid_mappings) = if rootless {
         kinds.push(NamespaceKind::User);

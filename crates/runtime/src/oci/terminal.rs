@@ -10,9 +10,9 @@ use std::path::Path;
 /// The rules of runc about `terminal`, `--detach` and `--console-socket`.
 pub(crate) fn check(terminal: bool, detached: bool, console_socket: Option<&Path>) -> Result<()> {
     match (terminal, detached, console_socket) {
-        (true, true, None) => {
-            Err(Error::invalid("a terminal without anybody at it: give --console-socket, or set process.terminal to false"))
-        }
+        (true, true, None) => Err(Error::invalid(
+            "a terminal without anybody at it: give --console-socket, or set process.terminal to false",
+        )),
         (false, _, Some(_)) => Err(Error::invalid("--console-socket is given, but process.terminal is false")),
         (true, false, Some(_)) => Err(Error::invalid("--console-socket is for containers that are not waited for")),
         _ => Ok(()),

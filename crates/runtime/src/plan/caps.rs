@@ -132,9 +132,14 @@ mod tests {
 
     #[test]
     fn names_have_the_kernels_numbers() {
-        for (number, want) in [(0, "CAP_CHOWN"), (12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (24, "CAP_SYS_RESOURCE"),
-            (31, "CAP_SETFCAP"), (40, "CAP_CHECKPOINT_RESTORE")]
-        {
+        for (number, want) in [
+            (0, "CAP_CHOWN"),
+            (12, "CAP_NET_ADMIN"),
+            (21, "CAP_SYS_ADMIN"),
+            (24, "CAP_SYS_RESOURCE"),
+            (31, "CAP_SETFCAP"),
+            (40, "CAP_CHECKPOINT_RESTORE"),
+        ] {
             assert_eq!(name(number), want);
         }
         assert_eq!(name(21), format!("CAP_{}", NAMES[SYS_ADMIN.trailing_zeros() as usize]));

@@ -165,11 +165,10 @@ mod tests {
     #[test]
     fn the_rest_is_for_the_file_system() {
         let o = parse("size=64k,mode=1777,noswap,sync,tmpcopyup,ridmap");
-        assert_eq!(o.data, [
-            ("size".into(), Some("64k".into())),
-            ("mode".into(), Some("1777".into())),
-            ("noswap".into(), None)
-        ]);
+        assert_eq!(
+            o.data,
+            [("size".into(), Some("64k".into())), ("mode".into(), Some("1777".into())), ("noswap".into(), None)]
+        );
         assert_eq!((o.flags.as_slice(), o.copy_up, o.id_map), (&["sync"][..], true, IdMap::Tree));
         assert!(o.has_data("mode") && !o.has_data("uid"));
     }

@@ -50,8 +50,8 @@ fn path(name: &str, own: Own, hostname_is_set: bool) -> Result<String> {
         ["fs", "mqueue", _] => (own.ipc, "ipc"),
         [
             "kernel",
-            "msgmax" | "msgmnb" | "msgmni" | "sem" | "shmall" | "shmmax" | "shmmni" | "shm_rmid_forced"
-            | "msg_next_id" | "sem_next_id" | "shm_next_id" | "auto_msgmni",
+            "msgmax" | "msgmnb" | "msgmni" | "sem" | "shmall" | "shmmax" | "shmmni" | "shm_rmid_forced" | "msg_next_id"
+            | "sem_next_id" | "shm_next_id" | "auto_msgmni",
         ] => (own.ipc, "ipc"),
         ["kernel", "hostname"] if hostname_is_set => return bad("contradicts the document's hostname"),
         ["kernel", "domainname" | "hostname"] => (own.uts, "uts"),

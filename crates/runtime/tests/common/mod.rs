@@ -18,8 +18,20 @@ const APPLETS: [&str; 40] = [
 
 /// The capabilities that Docker gives.
 pub const CAPS: [&str; 14] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
-    "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
 ];
 
 /// A directory of its own for one test: bundle, root file system, state. Gone when dropped.
@@ -39,7 +51,11 @@ pub struct Done {
 
 impl Bench {
     pub fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("dhow-rt-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let dir = std::env::temp_dir().join(format!(
+            "dhow-rt-{name}-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
         let _ = std::fs::remove_dir_all(&dir);
         let bin = dir.join("rootfs/bin");
         std::fs::create_dir_all(&bin).unwrap();
@@ -50,7 +66,11 @@ impl Bench {
         for d in ["etc", "tmp", "proc", "sys", "dev"] {
             std::fs::create_dir(dir.join("rootfs").join(d)).unwrap();
         }
-        std::fs::write(dir.join("rootfs/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n").unwrap();
+        std::fs::write(
+            dir.join("rootfs/etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n",
+        )
+        .unwrap();
         Self { dir, spec: spec(), ids: AtomicU32::new(0) }
     }
 
