@@ -1,0 +1,3 @@
+//! bench
+use anyhow::Result;
+pub fn command(_words: &[String]) -> Result<()> { Ok(()) }
