@@ -123,7 +123,7 @@ fn api_errors(w: &World) -> Result<()> {
         "/containers/create",
         r#"{"Image":"busybox","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
         501,
-        "restart policy always",
+        "RestartPolicy always",
     )?;
     Ok(())
 }
