@@ -103,9 +103,10 @@ pub fn selection(extent: Extent, filters: &[String], tally: &mut Tally) -> Resul
     machine.step("e2e", &e2e);
     if extent == Extent::Full {
         // A daemon below a group with processes of its own has to make room before it can use controllers.
-        machine.step("e2e-nested", &format!(
-            "mkdir /sys/fs/cgroup/nest && echo $$ >/sys/fs/cgroup/nest/cgroup.procs && {e2e} limits::"
-        ));
+        machine.step(
+            "e2e-nested",
+            &format!("mkdir /sys/fs/cgroup/nest && echo $$ >/sys/fs/cgroup/nest/cgroup.procs && {e2e} limits::"),
+        );
     }
     machine.boot(extent, tally)
 }
@@ -122,7 +123,9 @@ fn test_programs(extent: Extent) -> Result<Vec<PathBuf>> {
         if let Message::CompilerArtifact(artifact) = message?
             && let Some(program) = artifact.executable
             && artifact.profile.test
-            && PACKAGES.iter().any(|p| artifact.package_id.repr.contains(&format!("/{}#", p.trim_start_matches("dhow-"))))
+            && PACKAGES
+                .iter()
+                .any(|p| artifact.package_id.repr.contains(&format!("/{}#", p.trim_start_matches("dhow-"))))
             && (extent == Extent::Full || artifact.package_id.repr.contains("/cgroup#"))
         {
             programs.push(program.into_std_path_buf());
@@ -216,13 +219,14 @@ impl Machine {
         let limit = if extent == Extent::Short { "1200" } else { "3600" };
         let mut qemu = Command::new("timeout");
         qemu.args(["--kill-after=5", limit, "qemu-system-x86_64"])
-            .args(["-accel", if Path::new("/dev/kvm").exists() { "kvm" } else { "tcg" }, "-cpu", "max", "-smp", "2"])
+            // Emulation also where /dev/kvm is there: nested virtualisation fails in too many ways of its own.
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
             .args(["-m", &MEMORY.to_string(), "-display", "none", "-serial", "stdio", "-monitor", "none"])
             .args(["-no-reboot", "-nic", "none", "-kernel"])
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(&self.initramfs)
-            .args(["-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1"])
+            .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1 cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1"])
             .stdin(Stdio::null());
         let start = Instant::now();
         let mut serial = Serial { tally, place: String::new(), ended: 0, done: false, failures: 0 };
