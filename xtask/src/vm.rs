@@ -18,6 +18,7 @@ const MODULES: &[&str] = &[
     "overlay",
     "veth",
     "bridge",
+    "loop",
     "nf_conntrack",
     "nf_conntrack_netlink",
     "nf_nat",
