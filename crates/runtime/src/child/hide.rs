@@ -3,7 +3,9 @@
 //! 2025-31133: what hides a path never comes from the container's tree. The null device and the empty directory are
 //! of our own making, outside of its reach, and are attached read-only, so that nobody can even change their modes.
 
+use super::mounts::Kept;
 use super::tree::{self, Root, Stash};
+use crate::plan::mounts::clean;
 use crate::context::Context;
 use dhow_sys::mount::{self as attr, Attributes, set_attributes};
 use dhow_sys::path::{self, Kind};
@@ -17,11 +19,11 @@ use std::path::Path;
 pub(crate) const INIT_PATH: &str = "/sbin/docker-init";
 
 /// Hides `paths`; those that do not exist need no hiding.
-pub(crate) fn mask(root: &Root, stash: &Stash, paths: &[String]) -> Result<()> {
+pub(crate) fn mask(root: &Root, kept: &Kept, stash: &Stash, paths: &[String]) -> Result<()> {
     let mut null: Option<OwnedFd> = None;
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
-        let Some(target) = find(root, path)? else { continue };
+        let Some(target) = find(root, kept, path)? else { continue };
         let what = || format!("mask {path}");
         let is_dir = FileType::from_raw_mode(fstat(&target).with_context(what)?.st_mode) == FileType::Directory;
         let source = match (is_dir, &mut null, &mut empty) {
@@ -39,9 +41,9 @@ pub(crate) fn mask(root: &Root, stash: &Stash, paths: &[String]) -> Result<()> {
 }
 
 /// Makes `paths`, and what is mounted below them, read-only.
-pub(crate) fn make_readonly(root: &Root, paths: &[String]) -> Result<()> {
+pub(crate) fn make_readonly(root: &Root, kept: &Kept, paths: &[String]) -> Result<()> {
     for path in paths {
-        let Some(target) = find(root, path)? else { continue };
+        let Some(target) = find(root, kept, path)? else { continue };
         let what = || format!("make {path} read-only");
         let mount = tree::copy_of(target.as_fd(), true).with_context(what)?;
         let ro = Attributes { set: attr::RDONLY, ..Attributes::default() };
@@ -51,11 +53,15 @@ pub(crate) fn make_readonly(root: &Root, paths: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
-    match path::open(root.mount.as_fd(), Path::new(path), OFlags::PATH) {
+/// Finds what is to be hidden: in procfs and sysfs from their own mounts, elsewhere from the root.
+fn find(root: &Root, kept: &Kept, path: &str) -> Result<Option<OwnedFd>> {
+    let path = clean(path);
+    let inside = kept.kernel.iter().rev().find_map(|(place, mount)| Some((mount, path.strip_prefix(place).ok()?)));
+    let (from, rest) = inside.unwrap_or((&root.mount, &path));
+    match path::open(from.as_fd(), rest, OFlags::PATH) {
         Ok(fd) => Ok(Some(fd)),
         Err(e) if [Errno::NOENT, Errno::NOTDIR].map(|n| Some(n.raw_os_error())).contains(&e.raw_os_error()) => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("hide {path}")),
+        Err(e) => Err(e).with_context(|| format!("hide {}", path.display())),
     }
 }
 

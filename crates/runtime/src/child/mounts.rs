@@ -16,7 +16,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mounts that later steps need.
 #[derive(Default)]
@@ -25,6 +25,9 @@ pub(crate) struct Kept {
     pub devpts: Option<OwnedFd>,
     /// At `/dev`, made by us.
     pub dev: Option<OwnedFd>,
+    /// The kernel's own file systems, by where they were put: what is to be hidden in them is found from these, not
+    /// by names that somebody who shares the tree may change meanwhile (2019-19921).
+    pub kernel: Vec<(PathBuf, OwnedFd)>,
 }
 
 /// Makes `plan`, from `prepared` if the parent has it opened already.
@@ -36,7 +39,7 @@ pub(crate) fn make(
     kept: &mut Kept,
 ) -> Result<()> {
     let result = match &plan.source {
-        Source::Bind { path, tree } => bind(root, plan, prepared, path, *tree),
+        Source::Bind { path, tree } => bind(root, plan, prepared, path, *tree, kept),
         Source::Fs { kind, device } => file_system(root, plan, kind, device.as_deref(), kept),
         Source::Cgroup => control_groups(root, plan, cgroup),
     };
@@ -51,7 +54,14 @@ pub(crate) fn open_source(path: &Path, tree: bool) -> Result<OwnedFd> {
     })
 }
 
-fn bind(root: &Root, plan: &MountPlan, prepared: Option<OwnedFd>, path: &Path, tree: bool) -> Result<()> {
+fn bind(
+    root: &Root,
+    plan: &MountPlan,
+    prepared: Option<OwnedFd>,
+    path: &Path,
+    tree: bool,
+    kept: &mut Kept,
+) -> Result<()> {
     let source = match prepared {
         Some(fd) => fd,
         None => open_source(path, tree)?,
@@ -63,7 +73,11 @@ fn bind(root: &Root, plan: &MountPlan, prepared: Option<OwnedFd>, path: &Path, t
     }
     let kind = if is_dir { Kind::Dir } else { Kind::File };
     let (target, _) = root.target(&plan.destination, kind, on_proc)?;
-    finish(plan, source.as_fd(), target.as_fd(), true)
+    finish(plan, source.as_fd(), target.as_fd(), true)?;
+    if on_proc || plan.destination == Path::new("/sys") {
+        kept.kernel.push((plan.destination.clone(), source));
+    }
+    Ok(())
 }
 
 /// Attributes, attachment, propagation.
@@ -141,6 +155,7 @@ fn file_system(root: &Root, plan: &MountPlan, kind: &str, device: Option<&str>, 
     match plan.destination.to_str() {
         Some("/dev/pts") if kind == "devpts" => kept.devpts = Some(mount),
         Some("/dev") => kept.dev = Some(mount),
+        _ if matches!(kind, "proc" | "sysfs") => kept.kernel.push((plan.destination.clone(), mount)),
         _ => {}
     }
     Ok(())

@@ -185,13 +185,12 @@ impl Setup<'_> {
             Stdio::Console { size } => Some(self.terminal(&root, &kept, *size)?),
             _ => None,
         };
-        drop(kept);
         if let (Some(program), Some(stash)) = (self.init_binary, &stash) {
             hide::mount_init(&root, stash, program)?;
         }
-        hide::make_readonly(&root, &self.linux().readonly_paths)?;
+        hide::make_readonly(&root, &kept, &self.linux().readonly_paths)?;
         if let Some(stash) = &stash {
-            hide::mask(&root, stash, &self.linux().masked_paths)?;
+            hide::mask(&root, &kept, stash, &self.linux().masked_paths)?;
         }
         self.hooks_before_the_root_changes()?;
         // A missing working directory is made while the root can still be written; whether it is one the process may
