@@ -72,24 +72,17 @@ impl Cpio {
         self.entry(name, CHARACTER_DEVICE | 0o666, (major, minor), 0, io::empty())
     }
 
-    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), size: u64, mut content: impl io::Read) -> Result<()> {
+    fn entry(
+        &mut self,
+        name: &str,
+        mode: u32,
+        device: (u32, u32),
+        size: u64,
+        mut content: impl io::Read,
+    ) -> Result<()> {
         self.inode += 1;
         let size32 = u32::try_from(size).with_context(|| format!("{name} is larger than 4 GiB"))?;
-        let fields = [
-            self.inode,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            size32,
-            0,
-            0,
-            device.0,
-            device.1,
-            name.len() as u32 + 1,
-            0,
-        ];
+        let fields = [self.inode, mode, 0, 0, 1, 0, size32, 0, 0, device.0, device.1, name.len() as u32 + 1, 0];
         self.out.write_all(b"070701")?;
         for field in fields {
             write!(self.out, "{field:08x}")?;

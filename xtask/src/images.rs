@@ -83,7 +83,8 @@ fn busybox(layer: &Path) -> Result<()> {
         header.set_mtime(MTIME);
         header
     };
-    for dir in ["bin", "etc", "home", "lib", "proc", "root", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var"] {
+    for dir in ["bin", "etc", "home", "lib", "proc", "root", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var"]
+    {
         let mode = if dir == "tmp" { 0o1777 } else { 0o755 };
         tar.append_data(&mut header(tar::EntryType::Directory, mode, 0), format!("{dir}/"), std::io::empty())?;
     }

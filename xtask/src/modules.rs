@@ -81,9 +81,8 @@ mod tests {
         std::fs::write(dir.join("modules.builtin"), "kernel/net/unix.ko\n").unwrap();
         std::fs::write(dir.join("kernel/net/a-b.ko"), b"\0depends=c,unix\0").unwrap();
         std::fs::write(dir.join("kernel/c.ko"), b"\0depends=\0").unwrap();
-        let order = in_order(&dir, &["a_b", "c", "unix"]).map(|paths| {
-            paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
-        });
+        let order = in_order(&dir, &["a_b", "c", "unix"])
+            .map(|paths| paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>());
         let missing = in_order(&dir, &["d"]).unwrap_err().to_string();
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(order.unwrap(), ["c.ko", "a-b.ko"]);

@@ -56,8 +56,7 @@ pub fn unpacked(package: &str) -> Result<PathBuf> {
         std::fs::remove_dir_all(&dir)?;
     }
     std::fs::create_dir_all(&dir)?;
-    let download =
-        || run::run(apt(&["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&dir));
+    let download = || run::run(apt(&["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&dir));
     download().or_else(|_| {
         run::run(&mut apt(&["update"]))?;
         download()

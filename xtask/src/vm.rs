@@ -227,7 +227,7 @@ impl Machine {
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(&self.initramfs)
-            .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1 cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1"])
+            .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1 cgroup_no_v1=all"])
             .stdin(Stdio::null());
         let start = Instant::now();
         let mut serial = Serial { tally, place: String::new(), ended: 0, done: false, failures: 0 };
