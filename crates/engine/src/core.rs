@@ -89,6 +89,7 @@ impl Dirs {
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }
+        make_mountpoints(&dirs.mountpoints())?;
         Ok(dirs)
     }
     pub(crate) fn containers(&self) -> PathBuf {
@@ -115,6 +116,11 @@ impl Dirs {
     /// The shared memory of a container that lets others join.
     pub(crate) fn shm(&self, id: &ContainerId) -> PathBuf {
         self.state.join("shm").join(id.as_str())
+    }
+    /// The lowest layer of every container made from an image: places to mount on, where the image has none. Making
+    /// them in each container's own layer would cost a dozen inodes a start.
+    pub(crate) fn mountpoints(&self) -> PathBuf {
+        self.root.join("mountpoints")
     }
     /// Writable layers in memory, for when the root can't hold them.
     pub(crate) fn memory(&self) -> PathBuf {
@@ -159,6 +165,31 @@ impl Dirs {
         }
         Ok((memory.join(id.as_str()), Some(format!("what the container writes is kept in memory, because {why}"))))
     }
+}
+
+/// Seen by containers as the image's own, hence the modes.
+fn make_mountpoints(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    let what = || format!("make the places to mount on in {}", dir.display());
+    let exists = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AlreadyExists;
+    for name in ["", "dev", "etc", "proc", "sys"] {
+        let path = dir.join(name);
+        match std::fs::DirBuilder::new().mode(0o755).create(&path) {
+            // The daemon's umask takes bits away.
+            Ok(()) => std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).with_context(what)?,
+            Err(e) if exists(&e) => {}
+            Err(e) => return Err(e).with_context(what),
+        }
+    }
+    for name in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+        let path = dir.join(name);
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
+            Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(what)?,
+            Err(e) if exists(&e) => {}
+            Err(e) => return Err(e).with_context(what),
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory that only its owner may enter; one that is there must be his.

@@ -183,6 +183,10 @@ fn rootfs(core: &Core, record: &Record) -> Result<(Rootfs, Vec<PathBuf>)> {
     let mut rootfs = Rootfs::Overlay(Default::default());
     if let (Rootfs::Overlay(overlay), Some(data)) = (&mut rootfs, record.root.data()) {
         overlay.lower.clone_from(&lower);
+        // Below a directory of the machine there is nothing to add: it may be one that holds this one.
+        if matches!(record.root, Root::Image { .. }) && lower.len() < dhow_types::image::MAX_LAYERS {
+            overlay.lower.push(core.dirs.mountpoints());
+        }
         overlay.upper = data.join("upper");
         overlay.work = data.join("work");
         // Thrown away with the container: never worth a sync.
