@@ -4,10 +4,10 @@
 //! container's own. Nothing here prints, reads the environment, uses threads or an async runtime, knows
 //! images, networks or the Engine API.
 //!
-//! - [`spec`]: the documents. `plan` (private) decides everything that can be decided from them.
+//! - [`spec`] has the documents; `plan` (private) decides everything that can be decided from them.
 //! - [`create`], [`exec`]: the parent's side; `child` (private) is what the new process does.
-//! - [`seccomp`]: filters.
-//! - [`oci`]: runc's command line over all of that.
+//! - [`seccomp`] makes filters.
+//! - [`oci`] is runc's command line over all of that.
 
 mod child;
 mod context;

@@ -1,4 +1,5 @@
 //! Attacks on the runtime that worked on others, each with its lawful twin: paths (R1), procfs (R2), the binary (R4).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod common;
 

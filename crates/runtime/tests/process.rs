@@ -1,4 +1,5 @@
 //! What a container's process is: identity, limits, capabilities, environment, program, exit code.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod common;
 
@@ -71,7 +72,8 @@ fn users_and_groups() {
         let groups: Vec<String> =
             user["additionalGids"].as_array().map_or(vec![], |g| g.iter().map(|n| n.to_string()).collect());
         assert_eq!(ids("Groups:"), groups, "{user}");
-        assert!(ids("Uid:").iter().all(|u| *u == user["uid"].to_string()), "{user}");
+        let uid = user["uid"].to_string();
+        assert!(ids("Uid:").iter().all(|u| *u == uid), "{user}");
     }
 }
 

@@ -171,7 +171,7 @@ mod tests {
             let _ = std::fs::remove_dir_all(&dir);
             std::fs::create_dir_all(dir.join("root")).unwrap();
             std::fs::create_dir_all(dir.join("outside")).unwrap();
-            let root = rustix::fs::open(&dir.join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            let root = rustix::fs::open(dir.join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
             (Self(dir), root)
         }
         fn p(&self, s: &str) -> std::path::PathBuf {

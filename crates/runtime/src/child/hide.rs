@@ -5,8 +5,8 @@
 
 use super::mounts::Kept;
 use super::tree::{self, Root, Stash};
-use crate::plan::mounts::clean;
 use crate::context::Context;
+use crate::plan::mounts::clean;
 use dhow_sys::mount::{self as attr, Attributes, set_attributes};
 use dhow_sys::path::{self, Kind};
 use dhow_types::Result;

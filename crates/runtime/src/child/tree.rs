@@ -309,3 +309,82 @@ pub(crate) fn isolate(propagation: u64) -> Result<()> {
     let (propagation, tree) = if propagation == 0 { (attr::PRIVATE, false) } else { (propagation, true) };
     set_attributes(top.as_fd(), &Attributes { propagation, ..Attributes::default() }, tree).context(what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhow_sys::clone;
+    use std::path::PathBuf;
+
+    /// Layers, upper and work directory under a directory of the test's own, gone afterwards. `body` runs in a thread
+    /// with a mount namespace of its own.
+    fn with_layers(name: &str, body: impl FnOnce(Overlay) + Send) {
+        let dir = std::env::temp_dir().join(format!("dhow-tree-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        // One of them longer than what fsconfig takes.
+        let long: PathBuf = std::iter::repeat_n("long-name-of-a-directory", 12).collect();
+        let overlay = Overlay {
+            lower: vec![dir.join(long), dir.join("b:c,d"), dir.join("e")],
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+            volatile: true,
+            readonly: false,
+        };
+        for (number, layer) in overlay.lower.iter().chain([&overlay.upper, &overlay.work]).enumerate() {
+            std::fs::create_dir_all(layer).unwrap();
+            if number < 3 {
+                std::fs::write(layer.join("same"), format!("layer {number}")).unwrap();
+                std::fs::write(layer.join(number.to_string()), "").unwrap();
+            }
+        }
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                clone::unshare(clone::NEWNS).unwrap();
+                isolate(attr::PRIVATE).unwrap();
+                body(overlay);
+            });
+            thread.join().unwrap();
+        });
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    fn read(root: &Root, name: &str) -> String {
+        let file = path::open(root.mount.as_fd(), Path::new(name), OFlags::RDONLY).unwrap();
+        std::io::read_to_string(std::fs::File::from(file)).unwrap()
+    }
+
+    fn check(mut root: Root, upper: &Path) {
+        root.attach().unwrap();
+        assert_eq!(read(&root, "same"), "layer 0");
+        for name in ["0", "1", "2"] {
+            assert_eq!(read(&root, name), "");
+        }
+        path::ensure(root.mount.as_fd(), Path::new("new"), Kind::File, 0o600).unwrap();
+        assert!(upper.join("new").exists());
+    }
+
+    #[test]
+    fn overlays_by_the_new_interface() {
+        with_layers("new", |o| check(Root::new(&Rootfs::Overlay(o.clone()), &mut None).unwrap(), &o.upper));
+    }
+
+    #[test]
+    fn overlays_by_the_old_interface() {
+        with_layers("old", |o| {
+            let mut stash = None;
+            check(Root::old_overlay(&o, &mut stash).unwrap(), &o.upper);
+        });
+    }
+
+    #[test]
+    fn overlays_without_an_upper_directory_and_with_too_many_layers() {
+        with_layers("ro", |o| {
+            let readonly = Overlay { readonly: true, ..o.clone() };
+            let mut root = Root::new(&Rootfs::Overlay(readonly), &mut None).unwrap();
+            root.attach().unwrap();
+            assert!(path::ensure(root.mount.as_fd(), Path::new("new"), Kind::File, 0o600).is_err());
+            let many = Overlay { lower: vec![o.lower[1].clone(); MAX_LAYERS + 1], ..o };
+            assert!(Root::new(&Rootfs::Overlay(many), &mut None).is_err_and(|e| e.text().contains("501 layers")));
+        });
+    }
+}

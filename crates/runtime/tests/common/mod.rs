@@ -193,14 +193,14 @@ pub fn until(what: &str, mut check: impl FnMut() -> bool) {
     }
 }
 
-/// The example program that is built with the tests.
+/// The OCI runtime as a program, built with the tests.
 pub fn runtime() -> PathBuf {
-    example("oci")
+    PathBuf::from(env!("CARGO_BIN_EXE_runtime-test-oci"))
 }
 
-pub fn example(name: &str) -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples").join(name)
+/// The library as a program, built with the tests.
+pub fn launcher() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_runtime-test-launch"))
 }
 
 pub fn done(output: Output) -> Done {
