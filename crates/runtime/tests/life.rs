@@ -312,3 +312,31 @@ fn spec_writes_a_bundle_that_runs() {
     let ran = b.oci(&["run", &b.fresh()]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "dhow\n"), "{ran:?}");
 }
+
+/// The descriptor of a filter that asks an agent goes to the agent, with the container's state, by both ways to start.
+#[test]
+fn a_notifying_filter_reaches_its_agent() {
+    let mut b = Bench::new("notify");
+    let socket = b.path("agent.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    b.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "meta",
+        "syscalls": [{"names": ["swapoff"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    b.sh("exec sleep 1000").write();
+    let (ran, created) = (b.fresh(), b.fresh());
+    assert_eq!(b.oci_quiet(&["run", "-d", &ran]).code, 0);
+    assert_eq!(b.oci_quiet(&["create", &created]).code, 0);
+    assert_eq!(b.oci(&["start", &created]).code, 0);
+    for id in [ran, created] {
+        let (connection, _) = listener.accept().unwrap();
+        let mut text = [0; 4096];
+        let (n, fds) = dhow_sys::scm::recv(connection.as_fd(), &mut text).unwrap();
+        let message: Value = serde_json::from_slice(&text[..n]).unwrap();
+        assert_eq!((message["fds"][0].as_str(), message["metadata"].as_str()), (Some("seccompFd"), Some("meta")));
+        assert_eq!((message["state"]["id"].as_str(), fds.len()), (Some(id.as_str()), 1));
+        assert_eq!(message["pid"], b.pid(&id));
+        let kind = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fds[0]))).unwrap();
+        assert_eq!(kind.to_str(), Some("anon_inode:seccomp notify"));
+    }
+}
