@@ -150,9 +150,19 @@ C
   ;;
 enter) shift; enter "$@" ;;
 down)
-  for n in registry dhow docker holder; do
-    [ -f "$RUN/$n.pid" ] && kill "$(cat "$RUN/$n.pid")" 2>/dev/null && sleep 2; rm -f "$RUN/$n.pid"
-  done; true
+  for n in registry dhow docker; do
+    if [ -f "$RUN/$n.pid" ]; then
+      p=$(cat "$RUN/$n.pid"); kill "$p" 2>/dev/null || true
+      for _ in $(seq 50); do kill -0 "$p" 2>/dev/null || break; sleep .1; done
+      rm -f "$RUN/$n.pid"
+    fi
+  done
+  # what is made to outlive its daemon: everything that is still in the network namespace made for it
+  for _ in $(seq 50); do
+    left=$(ip netns pids "$NETNS" | grep -vx "$(holder)") || break
+    kill -9 $left 2>/dev/null || true; sleep .1
+  done
+  kill "$(holder)" 2>/dev/null || true; rm -f "$RUN/holder.pid"
   ;;
 *) sed -n '2,14p' "$0"; exit 2 ;;
 esac

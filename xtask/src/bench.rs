@@ -44,11 +44,14 @@ struct Wanted {
     cgroup: String,
     peers: Option<PathBuf>,
     only_dhow: bool,
+    /// Where the binary to measure stands, if it need not be built.
+    dhow: Option<PathBuf>,
 }
 
-/// `cargo xtask bench [WHAT...] [-n N] [--cgroup v1|v2] [--peers DIR] [--only-dhow]`.
+/// `cargo xtask bench [WHAT...] [-n N] [--cgroup v1|v2] [--peers DIR] [--dhow DIR] [--only-dhow]`.
 pub fn command(words: &[String]) -> Result<()> {
-    let mut wanted = Wanted { what: vec![], samples: None, cgroup: "v2".into(), peers: None, only_dhow: false };
+    let mut wanted =
+        Wanted { what: vec![], samples: None, cgroup: "v2".into(), peers: None, only_dhow: false, dhow: None };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} wants a value")).cloned();
@@ -56,6 +59,7 @@ pub fn command(words: &[String]) -> Result<()> {
             "-n" => wanted.samples = Some(value()?),
             "--cgroup" => wanted.cgroup = value()?,
             "--peers" => wanted.peers = Some(value()?.into()),
+            "--dhow" => wanted.dhow = Some(value()?.into()),
             "--only-dhow" => wanted.only_dhow = true,
             what if WHAT.contains(&what) => wanted.what.push(what.to_owned()),
             other => bail!("nothing called {other:?} is measured; there are {}", WHAT.join(", ")),
@@ -69,7 +73,13 @@ pub fn command(words: &[String]) -> Result<()> {
     }
 
     packages::ensure(&["gcc", "libc6-dev", "iproute2", "util-linux", "python3"])?;
-    run::run(run::cargo().args(["build", "--release", "-p", "dhow"]))?;
+    let dhow = match &wanted.dhow {
+        Some(dir) => dir.canonicalize().with_context(|| dir.display().to_string())?,
+        None => {
+            run::run(run::cargo().args(["build", "--release", "-p", "dhow"]))?;
+            run::built("release")?
+        }
+    };
     let home = run::scratch("bench")?;
     let place = Place {
         peers: match wanted.peers.clone() {
@@ -78,7 +88,7 @@ pub fn command(words: &[String]) -> Result<()> {
         },
         data: run::scratch("bench/data")?,
         images: run::scratch("bench/images")?,
-        dhow: run::built("release")?,
+        dhow,
         cgroup: wanted.cgroup.clone(),
     };
     images::make("busybox", &place.images, false)?;
