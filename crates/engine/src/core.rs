@@ -80,16 +80,18 @@ pub(crate) struct Dirs {
 impl Dirs {
     /// Makes the directories that must be there, all 0700 (rule R8).
     pub(crate) fn prepare(root: &Path, state: &Path) -> Result<Self> {
-        let dirs = Self {
+        let mut dirs = Self {
             root: root.to_owned(),
             state: state.to_owned(),
-            root_on_overlay: crate::machine::on_overlay(root),
+            root_on_overlay: false,
             mounting: Arc::default(),
         };
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }
         make_mountpoints(&dirs.mountpoints())?;
+        // Of a directory that is there now.
+        dirs.root_on_overlay = crate::machine::on_overlay(root);
         Ok(dirs)
     }
     pub(crate) fn containers(&self) -> PathBuf {

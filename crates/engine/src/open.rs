@@ -10,6 +10,7 @@ use crate::record::Record;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::trash::{PREFIX, Trash};
+use crate::view::Status;
 use dhow_cgroup::Layout;
 use dhow_store::{Durability, Store, StoreConfig};
 use dhow_types::{Context, Result};
@@ -26,7 +27,12 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
     let core = blocking(move || base(settings, trash)).await?;
     let core = Arc::new(core);
     let shared = core.clone();
-    let records = blocking(move || records(&shared)).await?;
+    let records = blocking(move || {
+        let records = records(&shared)?;
+        adopt(&shared, &records);
+        Ok(records)
+    })
+    .await?;
     let mut known = HashSet::new();
     let mut tasks = Vec::with_capacity(records.len());
     for record in records {
@@ -111,6 +117,18 @@ fn records(core: &Core) -> Result<Vec<Record>> {
             }
         })
         .collect())
+}
+
+/// Addresses and ports of containers that ran when the last daemon ended, taken before anybody can be given them. Those
+/// of a container that has ended meanwhile are given back by its end.
+fn adopt(core: &Core, records: &[Record]) {
+    for record in records.iter().filter(|r| r.state.status == Status::Running) {
+        if let Some(endpoint) = &record.endpoint
+            && let Err(e) = core.network.adopt(endpoint)
+        {
+            tracing::warn!("container {}: take its network up: {e}", record.id.short());
+        }
+    }
 }
 
 /// Removes what no container owns: half-made and half-removed directories, sockets without a shim.

@@ -72,20 +72,11 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     if let Some(status) = state.exit {
         return exit::ended(core, me, status).await;
     }
-    let endpoint = {
-        let mut shared = me.shared();
-        let known = &mut shared.record.state;
-        known.status = Status::Running;
-        known.pid = state.pid;
-        known.started_at = state.started_at.parse().ok().or(known.started_at);
-        known.error.clear();
-        shared.record.endpoint.clone()
-    };
-    if let Some(endpoint) = endpoint {
-        let shared = core.clone();
-        if let Err(e) = crate::core::blocking(move || shared.network.adopt(&endpoint)).await {
-            tracing::warn!("container {}: take its network up: {e}", me.id.short());
-        }
-    }
+    let mut shared = me.shared();
+    let known = &mut shared.record.state;
+    known.status = Status::Running;
+    known.pid = state.pid;
+    known.started_at = state.started_at.parse().ok().or(known.started_at);
+    known.error.clear();
     false
 }
