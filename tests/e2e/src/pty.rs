@@ -13,6 +13,8 @@ pub struct Terminal {
     child: Child,
     /// Everything seen so far.
     pub seen: String,
+    /// Up to here it was expected already.
+    matched: usize,
 }
 
 impl Terminal {
@@ -32,7 +34,7 @@ impl Terminal {
             .stderr(Stdio::from(slave))
             .spawn()?;
         drop(command);
-        Ok(Self { master, child, seen: String::new() })
+        Ok(Self { master, child, seen: String::new(), matched: 0 })
     }
 
     /// Changes the size and tells the command, as a window manager would.
@@ -54,16 +56,18 @@ impl Terminal {
         Ok(())
     }
 
-    /// Reads until the text shows up behind what was seen before.
+    /// Reads until the text shows up behind what was expected before.
     pub fn expect(&mut self, text: &str) -> Result<()> {
         let start = Instant::now();
-        let from = self.seen.len();
-        while !self.seen[from..].contains(text) {
+        loop {
+            if let Some(at) = self.seen[self.matched..].find(text) {
+                self.matched += at + text.len();
+                return Ok(());
+            }
             if start.elapsed() > PATIENCE || !self.step()? {
-                bail!("waited for {text:?} on the terminal, saw {:?}", &self.seen[from..]);
+                bail!("waited for {text:?} on the terminal, saw {:?}", &self.seen[self.matched..]);
             }
         }
-        Ok(())
     }
 
     /// Reads a piece; false at the end.

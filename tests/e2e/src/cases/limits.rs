@@ -120,7 +120,8 @@ fn devices_are_denied(w: &World) -> Result<()> {
         "test -c /dev/k && : < /dev/k && echo open; : > /dev/k",
     ])?;
     ensure!(r.out == "open\n" && r.code != 0, "read was allowed, write was not: {r:?}");
-    d.cli(&["run", "--rm", "--device", "/dev/nothing", "busybox", "true"])?.fails(127, &["/dev/nothing", "o such file or directory"])?;
+    d.cli(&["run", "--rm", "--device", "/dev/nothing", "busybox", "true"])?
+        .fails(127, &["/dev/nothing", "o such file or directory"])?;
     Ok(())
 }
 

@@ -116,9 +116,9 @@ fn connects(from: &crate::net::Netns, to: &str) -> Result<Option<String>> {
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
         stream.write_all(b"ping\n").ok()?;
-        let mut buffer = [0; 256];
-        let n = stream.read(&mut buffer).ok()?;
-        (n > 0).then(|| String::from_utf8_lossy(&buffer[..n]).into_owned())
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut line).ok()?;
+        line.ends_with('\n').then_some(line)
     })
 }
 
