@@ -78,11 +78,14 @@ fn esc_mount_toctou_and_mkdir_race() {
     b.mount("/vol/x/sub", "bind", "data", &["bind"]);
     b.mount("/vol/x/made/deep", "tmpfs", "tmpfs", &[]);
     b.mount("/vol/x/file", "bind", "data/f", &["bind"]);
-    b.args(&["true"]);
+    // A mount that went to the host's side of the link would be missing inside.
+    b.sh("grep -cE '/(sub|made/deep|file) ' /proc/self/mountinfo");
     let mut worked = 0;
     let swaps = exchange_while(&b.root("vol/x"), &b.root("vol/y"), || {
         for _ in 0..RACES {
-            worked += usize::from(b.run().code == 0);
+            let ran = b.run();
+            assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("mount") || ran.out == "3\n", "{ran:?}");
+            worked += usize::from(ran.code == 0);
         }
     });
     untouched(&host, &before);
