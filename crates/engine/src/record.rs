@@ -139,3 +139,44 @@ impl Record {
         Ok(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record::new(New {
+            id: ContainerId::from_raw([7; 32]),
+            name: "web".into(),
+            root: Root::Image { id: Digest::of(b"x"), data: "/d".into() },
+            config: ContainerConfig { tty: true, ..Default::default() },
+            host: HostConfig { auto_remove: true, ..Default::default() },
+            endpoints: BTreeMap::new(),
+            hostname: "h".into(),
+            mac: None,
+            mounts: Vec::new(),
+            cgroup: None,
+        })
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let record = record();
+        assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+    }
+
+    #[test]
+    fn newer_and_damaged_documents_are_refused() {
+        let text = record().encode().unwrap();
+        let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+        assert!(Record::decode(&newer).unwrap_err().text().contains("newer version"));
+        assert_eq!(Record::decode(&text[..50]).unwrap_err().kind(), dhow_types::ErrorKind::DataLoss);
+    }
+
+    #[test]
+    fn fields_of_later_versions_have_defaults() {
+        let mut value: serde_json::Value = serde_json::from_str(&record().encode().unwrap()).unwrap();
+        value.as_object_mut().unwrap().retain(|k, _| k != "endpoint" && k != "sent_at");
+        assert!(Record::decode(&value.to_string()).unwrap().endpoint.is_none());
+    }
+}

@@ -140,3 +140,83 @@ fn is_empty(dir: &Path) -> Result<bool> {
 fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("{} is not UTF-8", path.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhow_store::StoreConfig;
+
+    struct World {
+        _dir: tempfile::TempDir,
+        dirs: Dirs,
+        store: Store,
+        image: PathBuf,
+    }
+
+    fn world() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let store = Store::open(&root, StoreConfig::default()).unwrap();
+        let dirs = Dirs::prepare(&root, &dir.path().join("state")).unwrap();
+        let image = dir.path().join("image");
+        std::fs::create_dir_all(image.join("data")).unwrap();
+        std::fs::write(image.join("data/f"), "from the image").unwrap();
+        World { _dir: dir, dirs, store, image }
+    }
+
+    fn mount(bind: &str) -> Vec<Mount> {
+        let host = crate::config::HostConfig { binds: vec![bind.into()], ..Default::default() };
+        crate::plan::mounts::plan(&Default::default(), &host).unwrap()
+    }
+
+    fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
+        let image = || Dir::open(&[&w.image]);
+        Volumes::default().prepare(&w.dirs, &w.store, mount(bind), &image, Durability::Lazy, undo)
+    }
+
+    #[test]
+    fn filled_once_and_kept() {
+        let w = world();
+        let mut undo = Undo::default();
+        let place = prepare(&w, "mine:/data", &mut undo).unwrap().remove(0).1;
+        undo.keep();
+        assert_eq!(std::fs::read(Path::new(&place).join("f")).unwrap(), b"from the image");
+        std::fs::write(Path::new(&place).join("f"), "mine").unwrap();
+        let mut undo = Undo::default();
+        assert_eq!(prepare(&w, "mine:/data", &mut undo).unwrap()[0].1, place);
+        drop(undo);
+        assert_eq!(std::fs::read(Path::new(&place).join("f")).unwrap(), b"mine", "not ours to undo");
+        assert_eq!(w.store.db().volumes().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_failed_create() {
+        let w = world();
+        let mut undo = Undo::default();
+        let mounts = prepare(&w, "/data", &mut undo).unwrap();
+        let Source::Volume { name: Some(name), anonymous: true, .. } = &mounts[0].0.source else { panic!() };
+        assert!(place(&w.dirs, name).is_dir());
+        drop(undo);
+        assert_eq!(std::fs::read_dir(w.dirs.volumes()).unwrap().count(), 0);
+        assert!(w.store.db().volumes().unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_copy_and_missing_sources() {
+        let w = world();
+        let mut undo = Undo::default();
+        let place = prepare(&w, "plain:/data:nocopy", &mut undo).unwrap().remove(0).1;
+        assert_eq!(std::fs::read_dir(place).unwrap().count(), 0);
+        let bind = crate::config::MountConfig {
+            kind: "bind".into(),
+            source: "/nonexistent".into(),
+            target: "/t".into(),
+            ..Default::default()
+        };
+        let host = crate::config::HostConfig { mounts: vec![bind], ..Default::default() };
+        let mounts = crate::plan::mounts::plan(&Default::default(), &host).unwrap();
+        let image = || Dir::open(&[&w.image]);
+        let e = Volumes::default().prepare(&w.dirs, &w.store, mounts, &image, Durability::Lazy, &mut undo).unwrap_err();
+        assert!(e.text().ends_with("bind source path does not exist: /nonexistent"), "{e}");
+    }
+}
