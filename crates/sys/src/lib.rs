@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fds;
 pub mod fork;
 pub mod guest;
+pub mod heap;
 pub mod mount;
 pub mod netns;
 pub mod path;

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Threads for blocking work (mounts, file systems, netlink); they end when idle.
-const BLOCKING_THREADS: usize = 32;
+const BLOCKING_THREADS: usize = 16;
 /// How long an idle one is kept.
 const BLOCKING_IDLE: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -51,6 +51,8 @@ fn run(args: settings::DaemonArgs) -> Result<()> {
         rustix::process::setsid().context("start a session")?;
     }
     logging(settings.debug);
+    // Threads come and go with the load; what they allocated must not stay behind in a heap for each.
+    dhow_sys::heap::limit_arenas(2);
     // The environment of the caller must not reach containers; nothing in the engine reads it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -52,6 +52,11 @@ pub fn parse<T: CommandFactory + FromArgMatches>(name: &'static str, words: Vec<
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this help");
     let taken = command.get_arguments().any(|a| a.get_short() == Some('h'));
     command = command.arg(if taken { help } else { help.short('h') });
+    // A flag's value may begin with a dash, and is taken as it stands, as Go's parser does (`-e --x`).
+    command = command.mut_args(|a| {
+        let valued = matches!(a.get_action(), ArgAction::Set | ArgAction::Append) && !a.is_positional();
+        if valued && !a.is_require_equals_set() { a.allow_hyphen_values(true) } else { a }
+    });
     command.build();
     let mut all = vec![OsString::from(name)];
     all.extend(switches(&command, words).map_err(|text| Stop::Usage(usage(name, &text), 125))?);

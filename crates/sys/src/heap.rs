@@ -1,0 +1,13 @@
+//! The allocator's appetite, for a daemon that idles for most of its life.
+
+/// Bounds how many heaps the threads of this process get (glibc makes up to eight per CPU, each of which keeps what
+/// it once needed). A no-op with other C libraries.
+pub fn limit_arenas(count: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets a number inside the allocator; it takes no pointer.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, count);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = count;
+}
