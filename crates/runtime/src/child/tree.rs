@@ -177,7 +177,14 @@ impl Root {
                 fsconfig_set_flag(context.as_fd(), "volatile").map_err(fail)?;
             }
         }
-        fsconfig_create(context.as_fd()).map_err(fail)?;
+        match fsconfig_create(context.as_fd()) {
+            // Before 6.5 overlayfs takes any option when it is set, and looks at it only now.
+            Err(Errno::INVAL) => {
+                let error = fail(Errno::INVAL);
+                return Self::old_overlay(o, stash).map_err(|_| error);
+            }
+            result => result.map_err(fail)?,
+        }
         let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(fail)?;
         Ok(Self { mount, attached: false })
     }
