@@ -20,7 +20,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   gates                       formatting, clippy with warnings as errors, and check
-  check                       dependency table, licences, duplicates, unsafe, length of files
+  check                       dependency table, licences, duplicates, raw code outside of crates/sys, length of files
   images [busybox|debian|all] [--out DIR] [--again]
                               make image archives from Debian packages (default: all, into images/)
   test [--no-vm] [FILTER...]  install what the tests need, then gates, unit tests, end-to-end tests and a

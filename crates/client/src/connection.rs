@@ -105,12 +105,12 @@ impl Client {
     ) -> Result<Response<'_>> {
         let bytes = self.head(method, path, fields, Some(body.as_deref().unwrap_or_default()));
         // A kept connection may have been closed by the daemon meanwhile: then once more on a new one.
-        if let Some(mut kept) = self.idle.take() {
-            if kept.get_mut().write_all(&bytes).is_ok() {
-                match self.receive(kept, method) {
-                    Err(Error::Io(_)) => {}
-                    other => return other,
-                }
+        if let Some(mut kept) = self.idle.take()
+            && kept.get_mut().write_all(&bytes).is_ok()
+        {
+            match self.receive(kept, method) {
+                Err(Error::Io(_)) => {}
+                other => return other,
             }
         }
         let mut fresh = self.connect()?;
@@ -156,10 +156,10 @@ impl Client {
         for (name, value) in fields {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if let Some(body) = body {
-            if !body.is_empty() || method == "POST" {
-                head.push_str(&format!("Content-Length: {}\r\n", body.len()));
-            }
+        if let Some(body) = body
+            && (!body.is_empty() || method == "POST")
+        {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();

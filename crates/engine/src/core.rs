@@ -80,12 +80,8 @@ pub(crate) struct Dirs {
 impl Dirs {
     /// Makes the directories that must be there, all 0700 (rule R8).
     pub(crate) fn prepare(root: &Path, state: &Path) -> Result<Self> {
-        let mut dirs = Self {
-            root: root.to_owned(),
-            state: state.to_owned(),
-            root_on_overlay: false,
-            mounting: Arc::default(),
-        };
+        let mut dirs =
+            Self { root: root.to_owned(), state: state.to_owned(), root_on_overlay: false, mounting: Arc::default() };
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }

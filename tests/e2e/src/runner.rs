@@ -92,10 +92,10 @@ pub fn run(setup: Setup, cases: Vec<Case>, jobs: usize) -> usize {
             });
         }
     });
-    if let Some(daemon) = world.shared.lock().unwrap().take() {
-        if let Some(daemon) = Arc::into_inner(daemon) {
-            drop(daemon);
-        }
+    if let Some(daemon) = world.shared.lock().unwrap().take()
+        && let Some(daemon) = Arc::into_inner(daemon)
+    {
+        drop(daemon);
     }
     let [passed, failed, ignored] = counts.map(AtomicUsize::into_inner);
     let verdict = if failed == 0 { "ok" } else { "FAILED" };

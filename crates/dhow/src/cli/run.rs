@@ -105,13 +105,13 @@ fn create_container(
     detached: bool,
 ) -> Result<ContainerCreateResponse> {
     let document = document(flags, words, detached)?;
-    if let Some(file) = &flags.cidfile {
-        if file.exists() {
-            anyhow::bail!(
-                "container ID file found, make sure the other container isn't running or delete {}",
-                file.display()
-            );
-        }
+    if let Some(file) = &flags.cidfile
+        && file.exists()
+    {
+        anyhow::bail!(
+            "container ID file found, make sure the other container isn't running or delete {}",
+            file.display()
+        );
     }
     let path = format!(
         "/containers/create{}",

@@ -26,7 +26,7 @@ pub fn bytes(text: &str) -> Result<i64> {
 /// Billionths of a CPU from `--cpus 1.5`.
 pub fn nano_cpus(text: &str) -> Result<i64> {
     match text.parse::<f64>() {
-        Ok(cpus) if cpus >= 0.0 && cpus < 1e9 => Ok((cpus * 1e9).round() as i64),
+        Ok(cpus) if (0.0..1e9).contains(&cpus) => Ok((cpus * 1e9).round() as i64),
         _ => bail!("failed to parse {text:?} as a number of CPUs (examples: 0.5, 2)"),
     }
 }
