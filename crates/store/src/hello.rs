@@ -44,8 +44,8 @@ fn archive(program: &[u8]) -> Result<Vec<u8>> {
             "Labels": { "org.opencontainers.image.title": "hello", "org.opencontainers.image.vendor": "dhow" },
         },
         "rootfs": { "type": "layers", "diff_ids": [diff_id] },
-        "created": "1970-01-01T00:00:00Z",
-        "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "embedded in dhow" }],
+        "created": "2026-11-24T00:00:00Z",
+        "history": [{ "created": "2026-11-24T00:00:00Z", "created_by": "embedded in dhow" }],
     });
     let config = config.to_string().into_bytes();
     let config_name = format!("{}.json", Digest::of(&config).hex());
