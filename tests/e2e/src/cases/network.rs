@@ -96,7 +96,9 @@ fn outside(d: &Daemon) -> Result<crate::net::Netns> {
     let holder = other.within(|| std::process::Command::new("sleep").arg("1000").spawn())??;
     let pid = holder.id().to_string();
     let result = (|| -> Result<()> {
-        d.net.run(&["ip", "link", "add", "out0", "type", "veth", "peer", "name", "out1", "netns", &pid])?;
+        // in two steps, which every `ip` understands, busybox' too
+        d.net.run(&["ip", "link", "add", "out0", "type", "veth", "peer", "name", "out1"])?;
+        d.net.run(&["ip", "link", "set", "out1", "netns", &pid])?;
         d.net.run(&["ip", "addr", "add", "10.99.0.1/30", "dev", "out0"])?;
         d.net.run(&["ip", "link", "set", "out0", "up"])?;
         other.run(&["ip", "addr", "add", "10.99.0.2/30", "dev", "out1"])?;
