@@ -98,7 +98,7 @@ pub fn selection(extent: Extent, filters: &[String], tally: &mut Tally) -> Resul
         // Tests of the runtime find their programs by the path at which they were built.
         for name in ["runtime-test-oci", "runtime-test-launch"] {
             let program = built.join(name);
-            machine.add(&program.to_string_lossy().trim_start_matches('/').to_owned(), &program)?;
+            machine.add(program.to_string_lossy().trim_start_matches('/'), &program)?;
         }
     }
     let busybox = images::make("busybox", &run::root().join("images"), false)?;
