@@ -48,13 +48,6 @@ pub struct CreateArgs {
 
 /// What the engine did not do: said, with Docker's exit code.
 pub fn engine_failed(command: &str, error: &anyhow::Error) -> anyhow::Error {
-    if error.downcast_ref::<Exit>().is_some() {
-        return Exit(match error.downcast_ref::<Exit>() {
-            Some(Exit(code)) => *code,
-            None => ENGINE_FAILED,
-        })
-        .into();
-    }
     let text = format!("{error:#}");
     output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
     Exit(exit_code(&text)).into()

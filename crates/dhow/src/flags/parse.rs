@@ -7,12 +7,11 @@ use std::ffi::OsString;
 
 /// Flags of Docker's commands that are not built: they are refused by name, never taken and ignored.
 const DOCKER_ONLY: &[&str] = &[
-    "attest",
-    "build-arg",
     "checkpoint",
     "checkpoint-dir",
     "cpu-count",
     "cpu-percent",
+    "details",
     "disable-content-trust",
     "gpus",
     "health-cmd",
@@ -31,8 +30,6 @@ const DOCKER_ONLY: &[&str] = &[
     "network-alias",
     "use-api-socket",
     "tree",
-    "latest",
-    "last",
     "size",
 ];
 
