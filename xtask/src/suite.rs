@@ -15,6 +15,8 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "libc6-dev",
     "mmdebstrap",
+    // /etc/protocols, by which nft writes `tcp` where it would write `6`
+    "netbase",
     "nftables",
     "procps",
     "python3",
