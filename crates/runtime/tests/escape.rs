@@ -414,7 +414,7 @@ fn esc_exec_ptrace() {
 fn esc_self_exe() {
     let mut b = Bench::new("selfexe");
     let binary = b.path("runtime");
-    std::fs::copy(common::runtime(), &binary).unwrap();
+    common::copy(common::runtime(), &binary);
     std::fs::set_permissions(&binary, PermissionsExt::from_mode(0o755)).unwrap();
     let before = std::fs::read(&binary).unwrap();
     std::fs::write(b.root("tmp/own"), "").unwrap();

@@ -58,7 +58,7 @@ fn a_created_container_can_be_deleted_and_errors_of_the_start_come_back() {
     until("its process is gone", || !std::path::Path::new(&format!("/proc/{pid}/root")).exists());
     // The program vanishes between create and start.
     b.args(&["/bin/late"]).write();
-    std::fs::copy("/bin/busybox", b.root("bin/late")).unwrap();
+    common::copy("/bin/busybox", b.root("bin/late"));
     let id = b.fresh();
     assert_eq!(b.oci_quiet(&["create", &id]).code, 0);
     std::fs::remove_file(b.root("bin/late")).unwrap();

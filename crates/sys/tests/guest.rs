@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -20,8 +20,13 @@ impl Program {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("dhow-guest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: a descriptor of ours could be inherited by what a test beside this one starts at
+        // the same moment, and a file that somebody may write can't be executed ("text file busy").
+        let mut cat = Command::new("sh");
+        cat.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(&path).stdin(Stdio::piped());
+        let mut cat = cat.spawn().unwrap();
+        cat.stdin.take().unwrap().write_all(bytes).unwrap();
+        assert!(cat.wait().unwrap().success());
         Self(path)
     }
     fn init() -> Self {

@@ -275,3 +275,13 @@ pub fn until<T>(what: &str, mut f: impl FnMut() -> Result<Option<T>>) -> Result<
 pub fn read(path: impl AsRef<Path>) -> Result<String> {
     std::fs::read_to_string(path.as_ref()).with_context(|| path.as_ref().display().to_string())
 }
+
+/// Makes a root file system of busybox alone.
+pub fn busybox_root(root: &Path) -> Result<()> {
+    std::fs::create_dir_all(root.join("bin"))?;
+    // By another process: a descriptor of ours that may write could be inherited by what is started beside us at the
+    // same moment, and such a file can't be executed ("text file busy").
+    let status = Command::new("cp").arg("/bin/busybox").arg(root.join("bin/busybox")).status()?;
+    ensure!(status.success(), "copy busybox: {status}");
+    Ok(())
+}

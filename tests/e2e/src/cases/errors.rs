@@ -32,8 +32,7 @@ fn missing_programs(w: &World) -> Result<()> {
 fn interpreters_and_architectures(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let root = d.dir.path().join("odd");
-    std::fs::create_dir_all(root.join("bin"))?;
-    std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+    crate::daemon::busybox_root(&root)?;
     let put = |name: &str, bytes: &[u8]| -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let file = root.join("bin").join(name);

@@ -114,8 +114,7 @@ fn own_machine_copy_on_write(w: &World) -> Result<()> {
 fn rootfs_directory(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let dir = d.dir.path().join("tree");
-    std::fs::create_dir_all(dir.join("bin"))?;
-    std::fs::copy("/bin/busybox", dir.join("bin/busybox"))?;
+    crate::daemon::busybox_root(&dir)?;
     let path = dir.display().to_string();
     ensure!(
         d.ok(&["run", "--rm", "--rootfs", &path, "/bin/busybox", "sh", "-c", "echo 1 > /made; echo done"])? == "done"

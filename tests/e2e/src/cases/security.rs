@@ -120,8 +120,7 @@ fn image_paths_cannot_lead_out(w: &World) -> Result<()> {
     std::fs::create_dir_all(&canary)?;
     for name in ["proc", "dev", "sys", "etc"] {
         let root = d.dir.path().join(format!("root-{name}"));
-        std::fs::create_dir_all(root.join("bin"))?;
-        std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+        crate::daemon::busybox_root(&root)?;
         std::os::unix::fs::symlink(&canary, root.join(name))?;
         let r = d.cli(&[
             "run",
@@ -158,8 +157,7 @@ fn binary_is_read_only(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let before = std::fs::metadata(&w.setup.dhow)?.modified()?;
     let root = d.dir.path().join("exe-root");
-    std::fs::create_dir_all(root.join("bin"))?;
-    std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+    crate::daemon::busybox_root(&root)?;
     std::os::unix::fs::symlink("/proc/self/exe", root.join("bin/entry"))?;
     let r = d.cli(&["run", "--rm", "--rootfs", &root.display().to_string(), "/bin/entry", "--version"])?;
     ensure!(!r.out.is_empty() || r.code != 0, "{r:?}");
@@ -211,9 +209,8 @@ fn giant_passwd_is_refused(w: &World) -> Result<()> {
     let d = w.daemon()?;
     for kind in ["sparse", "fifo", "device"] {
         let root = d.dir.path().join(format!("passwd-{kind}"));
-        std::fs::create_dir_all(root.join("bin"))?;
+        crate::daemon::busybox_root(&root)?;
         std::fs::create_dir_all(root.join("etc"))?;
-        std::fs::copy("/bin/busybox", root.join("bin/busybox"))?;
         let file = root.join("etc/passwd");
         match kind {
             "sparse" => std::fs::File::create(&file)?.set_len(1 << 40)?,
