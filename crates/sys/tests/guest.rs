@@ -133,8 +133,9 @@ fn signals_reach_the_command() {
 #[test]
 fn with_g_signals_reach_the_whole_group() {
     let init = Program::init();
-    let script = "sh -c 'trap \"echo inner; exit\" USR1; echo ready; while :; do sleep 0.05; done' & \
-                  trap : USR1; wait; wait; exit 9";
+    // The outer shell sets its trap before there is an inner one that could say that both are ready.
+    let script = "trap : USR1; sh -c 'trap \"echo inner; exit\" USR1; echo ready; while :; do sleep 0.05; done' & \
+                  wait; wait; exit 9";
     let mut child =
         Command::new(&init.0).args(["-g", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|l| l.unwrap());
