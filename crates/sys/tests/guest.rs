@@ -164,8 +164,10 @@ fn the_command_gets_the_terminal_and_a_clean_signal_state() {
     assert_eq!((with.0, with.1), (Some(0), String::from_utf8(without.stdout).unwrap()));
 
     let (master, slave) = pty();
+    // Whoever runs this test may have started it with interrupts ignored, as a shell does for what it puts in the
+    // background; that would be inherited down to the command.
     let child = Command::new("setsid")
-        .args(["-c", "-w"])
+        .args(["-c", "-w", "env", "--default-signal=INT"])
         .arg(&init.0)
         .args(["--", "sh", "-c", "read line; echo \"line=$line\"; ps -o stat= -p $$; while :; do sleep 0.05; done"])
         .stdin(slave.try_clone().unwrap())
