@@ -145,14 +145,21 @@ async fn connection<A: Answer>(mut stream: UnixStream, answer: Arc<A>, mut stopp
     }
 }
 
-/// One request that came through hyper.
-async fn respond<A: Answer>(
+/// One request that came through hyper. Its task starts in this call, not when hyper first looks at the future: by
+/// then a client that left at once would have been noticed, and its request forgotten.
+fn respond<A: Answer>(
     answer: Arc<A>,
     mut request: Request<Incoming>,
-) -> Result<Response<crate::reply::Body>, Infallible> {
+) -> impl Future<Output = Result<Response<crate::reply::Body>, Infallible>> {
     let upgrades = request.headers().contains_key(UPGRADE);
     let upgrade = hyper::upgrade::on(&mut request);
-    Ok(match to_its_end(answer, request.map(RequestBody::Incoming)).await {
+    let reply = to_its_end(answer, request.map(RequestBody::Incoming));
+    async move { Ok(response(reply.await, upgrades, upgrade)) }
+}
+
+/// What hyper sends; a hijacker gets the connection from it.
+fn response(reply: Reply, upgrades: bool, upgrade: hyper::upgrade::OnUpgrade) -> Response<crate::reply::Body> {
+    match reply {
         Reply::Response(response) => response,
         Reply::Hijack(hijack) if !upgrades => late::bridge(hijack),
         Reply::Hijack(Hijack { content_type, take }) => {
@@ -171,15 +178,18 @@ async fn respond<A: Answer>(
             headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
             response
         }
-    })
+    }
 }
 
 /// The answer, from a task of its own: hyper drops what it waits for when the client goes away, but what a request
 /// began is brought to its end, as with Docker.
-async fn to_its_end<A: Answer>(answer: Arc<A>, request: Request<RequestBody>) -> Reply {
-    match tokio::spawn(answer.answer(request)).await {
-        Ok(reply) => reply,
-        Err(_) => Reply::error(&dhow_types::Error::unavailable("the daemon stops")),
+fn to_its_end<A: Answer>(answer: Arc<A>, request: Request<RequestBody>) -> impl Future<Output = Reply> {
+    let task = tokio::spawn(answer.answer(request));
+    async {
+        match task.await {
+            Ok(reply) => reply,
+            Err(_) => Reply::error(&dhow_types::Error::unavailable("the daemon stops")),
+        }
     }
 }
 
