@@ -85,6 +85,9 @@ fn chosen_addresses() {
         let bridge = bridge("a");
         let mac: Mac = "02:00:00:00:00:99".parse().unwrap();
         let ip = Ipv4Addr::new(172, 17, 3, 4);
+        // A bridge without a port has no carrier, and when the kernel comes to that it forgets its neighbours.
+        let _port = try_container(&bridge, 9, &[]).unwrap();
+        eventually("a carrier", || sh("ip -br link show dhow0").contains(" UP "));
         // The host remembers another Ethernet address for it; the announcement must correct that at once.
         sh("echo 0 > /proc/sys/net/ipv4/neigh/dhow0/locktime");
         sh(&format!("ip neigh replace {ip} lladdr 02:00:00:00:00:11 dev dhow0 nud stale"));
