@@ -1,66 +1,78 @@
 //! Fills a new volume with what the image has at its place, as Docker does.
 
-use crate::merged::{Dir, Node, beneath};
+use dhow_store::merged::{Attribute, Found, Leaf, MAX_NAMES, Node, Place, View, attributes, beneath, reopen};
 use dhow_types::{Context, Error, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Deepest tree that is copied.
 const MAX_DEPTH: usize = 512;
-/// Longest list of attribute names of one file, and longest value (the kernel's own bounds).
-const MAX_XATTR: usize = 64 << 10;
 
 /// Copies the directory `path` of the image into the empty directory `volume`: mode, owner, times and attributes too.
 /// False if the image has no directory there.
-pub(crate) fn fill(image: &Dir, path: &str, volume: &Path) -> Result<bool> {
-    let Some(Node::Dir(source)) = image.lookup(path)? else { return Ok(false) };
+pub(crate) fn fill(image: &View, path: &str, volume: &Path) -> Result<bool> {
+    let Some(Found::Dir(source)) = image.lookup(path)? else { return Ok(false) };
     let target = rustix::fs::open(volume, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(std::io::Error::from)
         .with_context(|| format!("open {}", volume.display()))?;
-    directory(&source, target.as_fd(), 0).with_context(|| format!("copy {path} of the image into its volume"))?;
+    let mut names = MAX_NAMES;
+    directory(image, &source, target.as_fd(), 0, &mut names)
+        .with_context(|| format!("copy {path} of the image into its volume"))?;
     Ok(true)
 }
 
-fn directory(source: &Dir, target: BorrowedFd<'_>, depth: usize) -> Result<()> {
+fn directory(view: &View, place: &Place, target: BorrowedFd<'_>, depth: usize, names: &mut usize) -> Result<()> {
     if depth > MAX_DEPTH {
         return Err(Error::invalid(format!("the tree is deeper than {MAX_DEPTH} directories")));
     }
-    for (name, node) in source.children()? {
-        match node {
-            Node::Dir(dir) => {
-                rustix::fs::mkdirat(target, &name, Mode::RWXU).map_err(std::io::Error::from)?;
-                let made = beneath(target, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                directory(&dir, made.as_fd(), depth + 1)?;
+    let Some(source) = view.dir(place)? else { return Ok(()) };
+    let stat = rustix::fs::fstat(source.top()).map_err(std::io::Error::from)?;
+    let marks = attributes(source.top())?;
+    let before = *names;
+    let mut below = Vec::new();
+    for name in source.names(names)? {
+        match source.child(&name)? {
+            Some(Node::Dir(place)) => below.push((name, place)),
+            Some(Node::Leaf(leaf)) => {
+                if let Some(file) = source.open_leaf(&name, &leaf)? {
+                    other(file.as_fd(), &name, &leaf, target)?;
+                }
             }
-            Node::Other(holder, stat) => other(holder.as_fd(), &name, &stat, target)?,
+            None => {}
         }
     }
+    // The layers' directories are closed before the next ones are opened: depth times layers would be many.
+    drop(source);
+    for (name, place) in below {
+        rustix::fs::mkdirat(target, &name, Mode::RWXU).map_err(std::io::Error::from)?;
+        let made = beneath(target, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        directory(view, &place, made.as_fd(), depth + 1, names)?;
+    }
+    *names = before;
     // Last, or the times would change again.
-    let stat = rustix::fs::fstat(source.top()).map_err(std::io::Error::from)?;
-    attributes(source.top(), target)?;
+    set_attributes(&marks, target)?;
     metadata(target, &stat)
 }
 
-fn other(holder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, target: BorrowedFd<'_>) -> Result<()> {
-    let kind = FileType::from_raw_mode(stat.st_mode);
+fn other(file: BorrowedFd<'_>, name: &OsStr, leaf: &Leaf, target: BorrowedFd<'_>) -> Result<()> {
+    let (kind, stat) = (leaf.kind(), &leaf.stat);
     match kind {
         FileType::RegularFile => {
-            let from = beneath(holder, name, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+            let mut from = reopen(file)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let to: OwnedFd = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(std::io::Error::from)
                 .with_context(|| format!("make {name:?}"))?;
-            let (mut from, mut to) = (std::fs::File::from(from), std::fs::File::from(to));
+            let mut to = std::fs::File::from(to);
             // Uses copy_file_range, which shares blocks where the file system can.
             std::io::copy(&mut from, &mut to).with_context(|| format!("copy {name:?}"))?;
-            attributes(from.as_fd(), to.as_fd())?;
+            set_attributes(&attributes(file)?, to.as_fd())?;
             metadata(to.as_fd(), stat)
         }
         FileType::Symlink => {
-            let link = rustix::fs::readlinkat(holder, name, Vec::new()).map_err(std::io::Error::from)?;
+            let link = rustix::fs::readlinkat(file, "", Vec::new()).map_err(std::io::Error::from)?;
             rustix::fs::symlinkat(&link, target, name).map_err(std::io::Error::from)?;
             owner_of_link(target, name, stat)
         }
@@ -105,24 +117,14 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-/// Extended attributes, without overlayfs' own.
-fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let mut names = vec![0u8; MAX_XATTR];
-    let len = match rustix::fs::flistxattr(from, names.as_mut_slice()) {
-        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Ok(len) => len,
-        Err(e) => return Err(std::io::Error::from(e)).context("list attributes"),
-    };
-    let mut value = vec![0u8; MAX_XATTR];
-    for name in names[..len].split(|b| *b == 0).filter(|n| !n.is_empty()) {
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        let name = OsStr::from_bytes(name);
-        let len = rustix::fs::fgetxattr(from, name, value.as_mut_slice()).map_err(std::io::Error::from)?;
-        match rustix::fs::fsetxattr(to, name, &value[..len], XattrFlags::empty()) {
+fn set_attributes(all: &[Attribute], to: BorrowedFd<'_>) -> Result<()> {
+    for (name, value) in all {
+        match rustix::fs::fsetxattr(to, name.as_slice(), value, XattrFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOTSUP) => {}
-            Err(e) => return Err(std::io::Error::from(e)).with_context(|| format!("set attribute {name:?}")),
+            Err(e) => {
+                let name = String::from_utf8_lossy(name);
+                return Err(std::io::Error::from(e)).with_context(|| format!("set attribute {name}"));
+            }
         }
     }
     Ok(())
@@ -146,7 +148,7 @@ mod tests {
         std::os::unix::fs::chown(low.join("data/deep/f"), Some(7), Some(8)).unwrap();
         std::fs::set_permissions(low.join("data/deep/f"), std::fs::Permissions::from_mode(0o4755)).unwrap();
         std::fs::set_permissions(top.join("data"), std::fs::Permissions::from_mode(0o1777)).unwrap();
-        let image = Dir::open(&[&top, &low]).unwrap();
+        let image = View::open(&[&top, &low]).unwrap();
         assert!(fill(&image, "/data", &volume).unwrap());
         let f = std::fs::metadata(volume.join("deep/f")).unwrap();
         assert_eq!((f.uid(), f.gid(), f.mode() & 0o7777), (7, 8, 0o4755));

@@ -3,12 +3,12 @@
 use crate::config::{ExecRequest, ExecStart};
 use crate::container::Container;
 use crate::core::{Core, blocking, random};
-use crate::merged::Dir;
 use crate::plan::{self, keys, merge, resources, security};
 use crate::users;
 use crate::view::{ExecView, LogChunk, StdStream};
 use dhow_shim::protocol::{AttachOptions, Exec as Launch, ExecSeccomp, Reply, Request};
 use dhow_shim::spec::{ConsoleSize, Process, User};
+use dhow_store::merged::View;
 use dhow_types::{ContainerId, Context, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
@@ -256,7 +256,7 @@ fn process(core: &Core, container: &Container, request: &ExecRequest, size: Opti
         .with_context(|| format!("reach the files of container {}", record.id.short()))?;
     // The process id was not given to another process meanwhile.
     container.running()?;
-    let root = Dir::from_fd(root);
+    let root = View::from_fd(root);
     let identity = match request.user.as_str() {
         "" => users::of_tree(&root, &record.config.user, &record.host.group_add)?,
         user => users::of_tree(&root, user, &[])?,

@@ -16,7 +16,6 @@ mod link;
 mod list;
 mod logs;
 mod machine;
-mod merged;
 mod network;
 mod open;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! Who a container runs as: its own passwd and group files, read once per image.
 
-use crate::merged::Dir;
 use crate::plan::user::{Identity, resolve};
+use dhow_store::merged::View;
 use dhow_types::{Digest, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl UserFiles {
         let texts = match kept {
             Some(texts) => texts,
             None => {
-                let texts = Arc::new(read(&Dir::open(layers)?)?);
+                let texts = Arc::new(read(&View::open(layers)?)?);
                 let mut kept = self.lock();
                 if texts.0.len() + texts.1.len() <= MAX_KEPT_BYTES {
                     if kept.len() >= MAX_KEPT {
@@ -53,11 +53,11 @@ impl UserFiles {
 }
 
 /// Resolves a user against a tree as it is now.
-pub(crate) fn of_tree(root: &Dir, spec: &str, add: &[String]) -> Result<Identity> {
+pub(crate) fn of_tree(root: &View, spec: &str, add: &[String]) -> Result<Identity> {
     let (passwd, group) = read(root)?;
     resolve(spec, add, &passwd, &group)
 }
 
-fn read(root: &Dir) -> Result<(String, String)> {
+fn read(root: &View) -> Result<(String, String)> {
     Ok((root.read("/etc/passwd")?, root.read("/etc/group")?))
 }

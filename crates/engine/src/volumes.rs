@@ -2,9 +2,9 @@
 
 use crate::copyup;
 use crate::core::{Dirs, make};
-use crate::merged::Dir;
 use crate::plan::mounts::{Mount, Source};
 use crate::undo::Undo;
+use dhow_store::merged::View;
 use dhow_store::{Durability, Store, VolumeRow};
 use dhow_types::{Context, Error, Result};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ impl Volumes {
         dirs: &Dirs,
         store: &Store,
         mounts: Vec<Mount>,
-        image: &dyn Fn() -> Result<Dir>,
+        image: &dyn Fn() -> Result<View>,
         durability: Durability,
         undo: &mut Undo,
     ) -> Result<Vec<(Mount, String)>> {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
-        let image = || Dir::open(&[&w.image]);
+        let image = || View::open(&[&w.image]);
         Volumes::default().prepare(&w.dirs, &w.store, mount(bind), &image, Durability::Lazy, undo)
     }
 
@@ -215,7 +215,7 @@ mod tests {
         };
         let host = crate::config::HostConfig { mounts: vec![bind], ..Default::default() };
         let mounts = crate::plan::mounts::plan(&Default::default(), &host).unwrap();
-        let image = || Dir::open(&[&w.image]);
+        let image = || View::open(&[&w.image]);
         let e = Volumes::default().prepare(&w.dirs, &w.store, mounts, &image, Durability::Lazy, &mut undo).unwrap_err();
         assert!(e.text().ends_with("bind source path does not exist: /nonexistent"), "{e}");
     }

@@ -3,11 +3,11 @@
 use super::Container;
 use crate::config::{ContainerConfig, CreateRequest, HealthConfig, HostConfig};
 use crate::core::{Core, blocking, make, random};
-use crate::merged::Dir;
 use crate::plan::{self, modes, rootfs::Writes};
 use crate::record::{New, Record, Root};
 use crate::undo::Undo;
 use crate::view::{Created, Status};
+use dhow_store::merged::View;
 use dhow_store::{ContainerRow, Durability};
 use dhow_types::image::RunConfig;
 use dhow_types::{ContainerId, Context, Error, Platform, Result};
@@ -58,7 +58,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest) -> Result<(Record, V
         writable_layer(data, layers.first())?;
     }
     let mounts = plan::mounts::plan(&config, &host)?;
-    let image = || Dir::open(&layers);
+    let image = || View::open(&layers);
     let mounts = core.volumes.prepare(&core.dirs, &core.store, mounts, &image, durability, &mut undo)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 

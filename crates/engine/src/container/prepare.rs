@@ -4,7 +4,6 @@
 use super::attach::Pending;
 use crate::core::Core;
 use crate::machine;
-use crate::merged::Dir;
 use crate::plan::mounts::Source;
 use crate::plan::spec::{Input, NetworkFiles, Shm};
 use crate::plan::{self, modes, security};
@@ -17,6 +16,7 @@ use dhow_shim::encode_call;
 use dhow_shim::protocol::{Launch, LogConfig, Request, Rootfs, VERSION};
 use dhow_shim::spec::NamespaceKind;
 use dhow_store::Durability;
+use dhow_store::merged::View;
 use dhow_types::{Context, Error, Result};
 use std::io::Write;
 use std::net::IpAddr;
@@ -208,7 +208,7 @@ fn identity(core: &Core, record: &Record, lower: &[PathBuf]) -> Result<plan::use
         (root, _) => {
             let upper = root.data().map(|d| d.join("upper"));
             let layers: Vec<&PathBuf> = upper.iter().chain(lower).collect();
-            users::of_tree(&Dir::open(&layers)?, user, add)
+            users::of_tree(&View::open(&layers)?, user, add)
         }
     }
 }

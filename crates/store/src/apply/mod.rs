@@ -5,7 +5,7 @@
 
 mod limits;
 mod tree;
-mod xattr;
+pub(crate) mod xattr;
 
 pub use limits::Limits;
 

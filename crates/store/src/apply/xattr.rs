@@ -12,7 +12,7 @@ pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// Whether an archive may set this attribute. overlayfs' own would let it reach other layers; labels of
 /// security modules belong to the host, file capabilities do not.
-pub(super) fn allowed(name: &[u8]) -> bool {
+pub(crate) fn allowed(name: &[u8]) -> bool {
     let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
     let security = name.starts_with(b"security.") && name != b"security.capability";
     !overlay && !security

@@ -6,6 +6,7 @@
 pub(crate) mod header;
 pub(crate) mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use crate::names::shown;
 use dhow_types::{Error, Result};
