@@ -14,8 +14,10 @@ mod lock;
 pub mod merged;
 mod names;
 mod pack;
+mod rebuild;
 mod recipe;
 mod remove;
+mod save;
 mod tar;
 mod trash;
 
@@ -23,8 +25,10 @@ pub use apply::Limits;
 pub use db::{ContainerRow, Database, Durability, VolumeRow};
 pub use hello::HELLO;
 pub use images::{Image, ImageRecord};
+pub use load::pipe::Piece;
 pub use load::{Loaded, Progress};
 pub use remove::{InUse, Removed};
+pub use save::Save;
 
 use dhow_types::{Context as _, Digest, Result};
 use std::collections::HashMap;

@@ -1,15 +1,13 @@
 //! Recipes: what is needed, beside a layer's tree, to write its tar again byte for byte.
 //!
 //! A recipe is a zstd stream of records: bytes to copy, and references to the content of files in the
-//! tree. Content that a later entry of the same archive replaced is kept in a second file.
+//! tree. Content that a later entry of the same archive replaced is kept in a second file. Writing the
+//! tar is the business of `rebuild`.
 
-use crate::names::shown;
-use crate::{Paths, Store};
-use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use crate::rebuild::Gather;
+use dhow_types::{Context as _, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind as Io, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -191,13 +189,16 @@ impl DisplacedWriter {
     }
 }
 
-struct DisplacedReader {
+/// Reads what [`DisplacedWriter`] wrote.
+pub(crate) struct DisplacedReader {
     input: BufReader<zstd::Decoder<'static, BufReader<File>>>,
-    next: u64,
+    /// The record that needs the next content.
+    pub(crate) next: u64,
 }
 
 impl DisplacedReader {
-    fn open(path: &Path) -> Result<Option<Self>> {
+    /// None if nothing was replaced.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(f) => f,
             Err(e) if e.kind() == Io::NotFound => return Ok(None),
@@ -216,11 +217,20 @@ impl DisplacedReader {
         Ok(u64::from_le_bytes(b))
     }
     /// Copies the content that comes next.
-    fn copy(&mut self, out: &mut dyn Write) -> Result<()> {
-        let len = self.number()?;
-        let copied = std::io::copy(&mut self.input.by_ref().take(len), out)?;
-        if copied != len {
-            return Err(damaged());
+    pub(crate) fn copy(&mut self, out: &mut Gather<'_>) -> Result<()> {
+        let mut left = self.number()?;
+        while left > 0 {
+            let room = out.room();
+            let want = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            match self.input.read(&mut room[..want]) {
+                Ok(0) => return Err(damaged()),
+                Ok(n) => {
+                    out.filled(n)?;
+                    left -= n as u64;
+                }
+                Err(e) if e.kind() == Io::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         self.next = self.number()?;
         Ok(())
@@ -247,84 +257,6 @@ fn copy_pieces(file: &File, pieces: &[(u64, u64)], out: &mut dyn Write) -> Resul
         }
     }
     Ok(())
-}
-
-/// Opens the regular file at `path` below `root`, through no link of any sort.
-pub(crate) fn open_regular(root: impl AsFd, path: &[u8]) -> Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = File::from(openat2(root, path, flags, Mode::empty(), resolve).map_err(std::io::Error::from)?);
-    if !file.metadata()?.is_file() {
-        return Err(Error::new(ErrorKind::DataLoss, "it is no regular file any more"));
-    }
-    Ok(file)
-}
-
-/// Writes the tar again. Checks nothing: the caller compares digests.
-pub(crate) fn rebuild(tree: &Path, recipe: &Path, displaced: &Path, out: &mut dyn Write) -> Result<()> {
-    let root = OwnedFd::from(File::open(tree).with_context(|| format!("open {}", tree.display()))?);
-    let mut recipe = Reader::open(recipe)?;
-    let mut displaced = DisplacedReader::open(displaced)?;
-    let mut number = 0;
-    while let Some(record) = recipe.next()? {
-        match record {
-            Record::Literal(bytes) => out.write_all(&bytes)?,
-            Record::File { path, pieces } => {
-                let what = || format!("file {} of the layer", shown(&path));
-                match &mut displaced {
-                    Some(d) if d.next == number => d.copy(out).with_context(what)?,
-                    _ => {
-                        let file = open_regular(&root, &path).with_context(what)?;
-                        copy_pieces(&file, &pieces, out).with_context(what)?;
-                    }
-                }
-                number += 1;
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Store {
-    /// Writes a layer's uncompressed tar, byte for byte as it was received. Fails, after writing, if what
-    /// is on disk no longer gives those bytes.
-    pub fn rebuild_layer(&self, diff_id: &Digest, out: &mut dyn Write) -> Result<()> {
-        if self.inner.db.layer(diff_id)?.is_none() {
-            return Err(Error::not_found(format!("no such layer: {diff_id}")));
-        }
-        rebuild_checked(self.paths(), diff_id, out)
-    }
-}
-
-/// [`rebuild`] with the digest compared.
-fn rebuild_checked(paths: &Paths, diff_id: &Digest, out: &mut dyn Write) -> Result<()> {
-    struct Tee<'a>(&'a mut dyn Write, DigestWriter);
-    impl Write for Tee<'_> {
-        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-            let n = self.0.write(buf)?;
-            self.1.update(&buf[..n]);
-            Ok(n)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            self.0.flush()
-        }
-    }
-    let mut tee = Tee(out, DigestWriter::new());
-    let what = || format!("rebuild layer {}", diff_id.short());
-    rebuild(&paths.layer(diff_id), &paths.recipe(diff_id), &paths.displaced(diff_id), &mut tee).with_context(what)?;
-    tee.flush().with_context(what)?;
-    let (got, _) = tee.1.finish();
-    if got == *diff_id {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::DataLoss,
-        format!(
-            "layer {} is damaged: its files were changed; remove the images that use it and load them again",
-            diff_id.short()
-        ),
-    ))
 }
 
 #[cfg(test)]

@@ -285,6 +285,17 @@ impl Database {
         })
     }
 
+    /// All tags of a repository with their images.
+    pub(crate) fn tags_of(&self, repository: &Reference) -> Result<Vec<(Reference, Digest)>> {
+        let found: Vec<(String, Digest)> = self.read(|c| {
+            c.prepare_cached("SELECT tag, image FROM tags WHERE name = ?1 ORDER BY tag")?
+                .query_map([repository.name()], |r| Ok((r.get(0)?, Digest::from_raw(r.get(1)?))))?
+                .collect()
+        })?;
+        let name = repository.name();
+        found.into_iter().map(|(tag, image)| Ok((reference(&name, Some(&tag), None)?, image))).collect()
+    }
+
     /// Up to two images whose id starts with `prefix`, lower-case hex digits.
     pub(crate) fn images_with_prefix(&self, prefix: &str) -> Result<Vec<Digest>> {
         self.read(|c| {

@@ -3,7 +3,7 @@
 //! Reading, deciding (`plan`) and publishing are three steps; only the last changes what others see.
 
 mod archive;
-mod pipe;
+pub(crate) mod pipe;
 mod plan;
 mod sniff;
 mod unpack;

@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// The size of a buffer.
-pub(super) const CHUNK: usize = 256 << 10;
+pub(crate) const CHUNK: usize = 256 << 10;
 
 /// Buffers that several pipes share; whoever wants one waits until one is free.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -20,12 +20,12 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(buffers: usize) -> Arc<Self> {
+    pub(crate) fn new(buffers: usize) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State { free: Vec::new(), unmade: buffers }), freed: Condvar::new() })
     }
 
     /// An empty buffer.
-    pub(super) fn take(self: &Arc<Self>) -> Chunk {
+    pub(crate) fn take(self: &Arc<Self>) -> Chunk {
         let mut state = crate::lock_anyway(&self.state);
         loop {
             if let Some(bytes) = state.free.pop() {
@@ -41,14 +41,38 @@ impl Pool {
 }
 
 /// A buffer of [`CHUNK`] bytes; goes back to its pool when dropped.
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
 }
 
 impl Chunk {
-    pub(super) fn space(&mut self) -> &mut [u8] {
+    pub(crate) fn space(&mut self) -> &mut [u8] {
         &mut self.bytes
+    }
+}
+
+/// The first bytes of a buffer, given away; the buffer goes back to its pool when this is dropped.
+pub struct Piece {
+    chunk: Chunk,
+    len: usize,
+}
+
+impl Piece {
+    pub(crate) fn new(chunk: Chunk, len: usize) -> Self {
+        Self { chunk, len }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.chunk.bytes[..self.len]
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -60,14 +84,14 @@ impl Drop for Chunk {
 }
 
 /// The writing end. Without a word of its end the reader sees an error, not the end of the data.
-pub(super) struct PipeWriter {
+pub(crate) struct PipeWriter {
     to: Sender<Option<(Chunk, usize)>>,
     pool: Arc<Pool>,
     chunk: Option<(Chunk, usize)>,
 }
 
 /// The reading end.
-pub(super) struct PipeReader {
+pub(crate) struct PipeReader {
     from: Receiver<Option<(Chunk, usize)>>,
     chunk: Option<(Chunk, usize)>,
     at: usize,
@@ -75,24 +99,24 @@ pub(super) struct PipeReader {
 }
 
 /// A pipe whose buffers come from `pool`, which is what bounds it.
-pub(super) fn pipe(pool: &Arc<Pool>) -> (PipeWriter, PipeReader) {
+pub(crate) fn pipe(pool: &Arc<Pool>) -> (PipeWriter, PipeReader) {
     let (to, from) = channel();
     (PipeWriter { to, pool: Arc::clone(pool), chunk: None }, PipeReader { from, chunk: None, at: 0, ended: false })
 }
 
 impl PipeWriter {
     /// A buffer to fill and send.
-    pub(super) fn buffer(&self) -> Chunk {
+    pub(crate) fn buffer(&self) -> Chunk {
         self.pool.take()
     }
 
     /// Hands over the first `len` bytes of a buffer. False if nobody reads any more.
-    pub(super) fn send(&mut self, chunk: Chunk, len: usize) -> bool {
+    pub(crate) fn send(&mut self, chunk: Chunk, len: usize) -> bool {
         len == 0 || self.to.send(Some((chunk, len))).is_ok()
     }
 
     /// Says that this was all.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         self.to.send(None).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }

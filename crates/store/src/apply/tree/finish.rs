@@ -88,7 +88,7 @@ impl Tree {
                 if !lost.kept || !within(&path, &lost.path) {
                     return Err(Error::new(ErrorKind::System, "content that the recipe needs was not kept"));
                 }
-                let file = recipe::open_regular(&lost_dir, &inside)?;
+                let file = crate::rebuild::open_regular(&lost_dir, &inside)?;
                 let out = match &mut out {
                     Some(out) => out,
                     None => out.insert(recipe::DisplacedWriter::create(&place.displaced)?),
