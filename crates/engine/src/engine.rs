@@ -6,9 +6,10 @@ use crate::container::create;
 use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::view::*;
-use crate::{exec, images, info, list, logs, open, shown, stop};
+use crate::{archives, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
-use dhow_types::Result;
+use dhow_store::Piece;
+use dhow_types::{Platform, Result};
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +36,15 @@ pub struct WaitTicket {
 pub struct LoadStream {
     /// What happens.
     pub events: mpsc::Receiver<LoadEvent>,
+}
+
+/// An archive that is being written.
+#[derive(Debug)]
+pub struct SaveStream {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its pieces. An error is the last of them: what came before it is of no use.
+    pub pieces: mpsc::Receiver<Result<Piece>>,
 }
 
 impl WaitTicket {
@@ -169,9 +179,13 @@ impl Engine {
     pub async fn remove_image(&self, name: &str, force: bool) -> Result<Vec<ImageRemoved>> {
         images::remove(&self.core, name, force).await
     }
-    /// Loads an archive. `input` is read on a thread of its own.
-    pub fn load(&self, input: Box<dyn Read + Send>) -> LoadStream {
-        LoadStream { events: images::load(&self.core, input) }
+    /// Loads an archive; with `platform` only what is for it. `input` is read on a thread of its own.
+    pub fn load(&self, input: Box<dyn Read + Send>, platform: Option<Platform>) -> LoadStream {
+        LoadStream { events: archives::load(&self.core, input, platform) }
+    }
+    /// The archive of images, by names or ids. Fails before it begins if one is missing or for another platform.
+    pub async fn save(&self, names: Vec<String>, platform: Option<Platform>) -> Result<SaveStream> {
+        archives::save(&self.core, names, platform).await
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {

@@ -2,17 +2,12 @@
 
 use crate::container::Container;
 use crate::core::{Core, blocking};
-use crate::view::{ImageRemoved, ImageView, LoadEvent, Status};
+use crate::view::{ImageRemoved, ImageView, Status};
 use dhow_store::{ImageRecord, InUse, Removed};
 use dhow_types::{Digest, Reference, Result};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 use std::sync::Arc;
-use tokio::sync::mpsc;
-
-/// Events of a load that may wait for a slow client.
-const MAX_WAITING: usize = 64;
 
 /// All images, newest first.
 pub(crate) async fn list(core: &Arc<Core>) -> Result<Vec<ImageView>> {
@@ -113,29 +108,4 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
             .collect())
     })
     .await
-}
-
-/// Loads an archive on a thread of its own; what happens comes through the channel.
-pub(crate) fn load(core: &Arc<Core>, input: Box<dyn Read + Send>) -> mpsc::Receiver<LoadEvent> {
-    let (tx, events) = mpsc::channel(MAX_WAITING);
-    let core = core.clone();
-    tokio::task::spawn_blocking(move || {
-        // A client that left does not stop the load: what it asked for is done.
-        let mut progress = |p: dhow_store::Progress| {
-            let _ = tx.try_send(LoadEvent::Progress { id: p.id, current: p.current, total: p.total });
-        };
-        match core.store.load(input, &mut progress) {
-            Ok(loaded) => {
-                for image in loaded {
-                    for warning in &image.warnings {
-                        tracing::warn!("load: {warning}");
-                    }
-                    let reference = image.reference.as_ref().map(Reference::familiar);
-                    let _ = tx.blocking_send(LoadEvent::Loaded { reference, id: image.id });
-                }
-            }
-            Err(e) => drop(tx.blocking_send(LoadEvent::Failed(e))),
-        }
-    });
-    events
 }

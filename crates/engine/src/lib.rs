@@ -4,6 +4,7 @@
 //! looks like is decided in [`plan`]; it is carried out by the shim, one small process per container, so that
 //! containers never depend on the life of the engine.
 
+mod archives;
 pub mod config;
 mod container;
 mod copyup;
@@ -34,6 +35,6 @@ mod wait;
 
 pub use config::{AttachRequest, CreateRequest, ExecRequest, ExecStart, ListRequest, LogsRequest, WaitCondition};
 pub use container::attach::AttachTicket;
-pub use engine::{Engine, LoadStream, WaitTicket};
+pub use engine::{Engine, LoadStream, SaveStream, WaitTicket};
 pub use settings::Settings;
 pub use view::LogStream;

@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{containers, execs, images, networks, system};
+use crate::routes::{archives, containers, execs, images, networks, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -135,7 +135,8 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ImageInspect => images::inspect(engine, call).await,
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
-        Route::ImageLoad => images::load(engine, call).await,
+        Route::ImageLoad => archives::load(engine, call).await,
+        Route::ImageSave | Route::ImageSaveSeveral => archives::save(engine, call).await,
         Route::NetworkList => networks::list(engine, call).await,
         Route::NetworkInspect => networks::inspect(engine, call).await,
     }

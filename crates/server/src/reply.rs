@@ -8,12 +8,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use tokio::sync::mpsc;
 
 /// A boxed future that may move between threads.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -44,12 +44,18 @@ impl fmt::Debug for Hijack {
 /// Gives the next piece of a body when it is there.
 type Source = Box<dyn FnMut(&mut std::task::Context<'_>) -> Poll<Option<Bytes>> + Send>;
 
+/// Gives the next piece of a body that may break off.
+type Stream = Box<dyn FnMut(&mut std::task::Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> + Send>;
+
 /// A response's body. When the client goes away, it is dropped, and with it what feeds it.
 pub(crate) enum Body {
     /// All of it.
     Whole(Bytes),
     /// Piece by piece.
     Pieces(Source),
+    /// Piece by piece, and of this size if it is known. After an error the connection is cut, so that no client takes
+    /// what it got for the whole.
+    Stream(Option<u64>, Stream),
 }
 
 impl Body {
@@ -62,6 +68,29 @@ impl Body {
             future = None;
             Poll::Ready(Some(bytes))
         })
+    }
+
+    /// What comes through a channel until it is closed; an error breaks the body off. Nothing is copied.
+    pub(crate) fn stream<T: AsRef<[u8]> + Send + 'static>(
+        size: Option<u64>,
+        mut pieces: mpsc::Receiver<dhow_types::Result<T>>,
+    ) -> Self {
+        let mut left = size;
+        Self::Stream(
+            size,
+            Box::new(move |cx| {
+                Poll::Ready(match ready!(pieces.poll_recv(cx)) {
+                    Some(Ok(piece)) => {
+                        let bytes = Bytes::from_owner(piece);
+                        left = left.map(|left| left.saturating_sub(bytes.len() as u64));
+                        Some(Ok(bytes))
+                    }
+                    Some(Err(error)) => Some(Err(std::io::Error::other(error.text().to_owned()))),
+                    None if left.is_some_and(|left| left > 0) => Some(Err(std::io::ErrorKind::UnexpectedEof.into())),
+                    None => None,
+                })
+            }),
+        )
     }
 
     /// Pieces until `None`.
@@ -77,22 +106,24 @@ impl fmt::Debug for Body {
         match self {
             Self::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
             Self::Pieces(_) => f.write_str("Pieces"),
+            Self::Stream(size, _) => f.debug_tuple("Stream").field(size).finish(),
         }
     }
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Pieces(source) => Poll::Ready(ready!(source(cx)).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(_, source) => Poll::Ready(ready!(source(cx)).map(|piece| piece.map(Frame::data))),
         }
     }
 
@@ -103,7 +134,8 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Stream(Some(size), _) => SizeHint::with_exact(*size),
+            Self::Pieces(_) | Self::Stream(None, _) => SizeHint::default(),
         }
     }
 }

@@ -35,6 +35,11 @@ impl Query {
         value.filter(|value| !value.is_empty())
     }
 
+    /// All values of `name` that are not empty, in their order.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(have, value)| have == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
     /// Docker's reading of a flag: anything but a word for "no" is yes.
     pub(crate) fn flag(&self, name: &str) -> bool {
         let value = self.get(name).unwrap_or_default().trim().to_lowercase();
@@ -175,6 +180,7 @@ mod tests {
         assert_eq!(q.number::<i64>("n").unwrap(), Some(12));
         assert_eq!(q.number::<i64>("gone").unwrap(), None);
         assert!(q.number::<i64>("bad").unwrap_err().text().contains("bad"));
+        assert_eq!(Query::parse("x=1&y=2&x=&x=3").all("x").collect::<Vec<_>>(), ["1", "3"]);
         assert!(q.refuse(&["b", "gone"]).is_ok());
         assert!(q.refuse(&["gone", "e"]).unwrap_err().text().contains('e'));
         assert_eq!(decode("a+b%20c", false), "a+b c");

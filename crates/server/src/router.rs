@@ -27,6 +27,8 @@ pub(crate) enum Route {
     ImageTag,
     ImageDelete,
     ImageLoad,
+    ImageSave,
+    ImageSaveSeveral,
     NetworkList,
     NetworkInspect,
 }
@@ -68,6 +70,8 @@ const BUILT: &[(&str, &str, Route)] = &[
     ("POST", "/images/{name}/tag", Route::ImageTag),
     ("DELETE", "/images/{name}", Route::ImageDelete),
     ("POST", "/images/load", Route::ImageLoad),
+    ("GET", "/images/get", Route::ImageSaveSeveral),
+    ("GET", "/images/{name}/get", Route::ImageSave),
     ("GET", "/networks", Route::NetworkList),
     ("GET", "/networks/{id}", Route::NetworkInspect),
 ];
@@ -95,10 +99,8 @@ const UNBUILT: &[(&str, &str)] = &[
     ("POST", "/build/cancel"),
     ("POST", "/images/create"),
     ("GET", "/images/search"),
-    ("GET", "/images/get"),
     ("GET", "/images/{name}/attestations"),
     ("GET", "/images/{name}/history"),
-    ("GET", "/images/{name}/get"),
     ("POST", "/images/prune"),
     ("POST", "/images/{name}/push"),
     ("POST", "/auth"),

@@ -6,12 +6,12 @@
 
 mod ahead;
 
+use crate::Store;
 use crate::db::LayerRow;
 use crate::images::no_such_image;
 use crate::layers::Lease;
 use crate::load::pipe::{Chunk, Piece, Pool};
 use crate::tar::header::BLOCK;
-use crate::Store;
 use ahead::Ahead;
 use dhow_types::image::{Descriptor, Index, Manifest, media_type};
 use dhow_types::{Context as _, Digest, Error, ErrorKind, Platform, Reference, Result};

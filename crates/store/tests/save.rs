@@ -38,11 +38,14 @@ fn files(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
 /// Enough layers for all threads, of sizes around that of a buffer.
 fn layers() -> Vec<Vec<u8>> {
     let sizes = [0usize, 1, 511, 512, 256 << 10, (256 << 10) - 1536, 3 << 20, 700_001];
-    let noise = |n: usize, seed: usize| (0..n).map(|i| ((i * 31 + seed * 7 + i / 251) % 253) as u8).collect::<Vec<u8>>();
+    let noise =
+        |n: usize, seed: usize| (0..n).map(|i| ((i * 31 + seed * 7 + i / 251) % 253) as u8).collect::<Vec<u8>>();
     sizes
         .iter()
         .enumerate()
-        .map(|(i, n)| Tar::new().dir("d").file(format!("d/f{i}"), &noise(*n, i)).file("twice", b"a").file("twice", b"b").end())
+        .map(|(i, n)| {
+            Tar::new().dir("d").file(format!("d/f{i}"), &noise(*n, i)).file("twice", b"a").file("twice", b"b").end()
+        })
         .collect()
 }
 
@@ -110,7 +113,11 @@ fn several_images_share_layers_and_names_mean_what_docker_means() {
     let manifest: serde_json::Value = serde_json::from_slice(&archive["manifest.json"]).unwrap();
     assert!(manifest[0]["RepoTags"].is_null() && !archive.contains_key("repositories"));
 
-    for (names, kind) in [(&["nope"][..], ErrorKind::NotFound), (&["box:v1", "box:v9"], ErrorKind::NotFound), (&[], ErrorKind::InvalidParameter)] {
+    for (names, kind) in [
+        (&["nope"][..], ErrorKind::NotFound),
+        (&["box:v1", "box:v9"], ErrorKind::NotFound),
+        (&[], ErrorKind::InvalidParameter),
+    ] {
         assert_eq!(save(f.store(), names).unwrap_err().kind(), kind, "{names:?}");
     }
     let wanted: Platform = "linux/s390x".parse().unwrap();
@@ -150,7 +157,9 @@ fn a_damaged_layer_and_a_reader_that_leaves_end_it() {
         assert_eq!(error.text(), "gone", "after {after} pieces");
     }
     let file = f.store().layer_dirs(&id).unwrap()[1].join("d/f6");
-    for (what, text) in [("changed", "is damaged"), ("shorter", "shorter"), ("longer", "is damaged"), ("gone", "no such file")] {
+    for (what, text) in
+        [("changed", "is damaged"), ("shorter", "shorter"), ("longer", "is damaged"), ("gone", "no such file")]
+    {
         let whole = std::fs::read(&file).ok();
         match what {
             "changed" => std::fs::write(&file, vec![0; whole.as_ref().unwrap().len()]).unwrap(),

@@ -1,13 +1,12 @@
-//! `images`, `load`, `tag` and `rmi`.
+//! `images`, `tag` and `rmi`.
 
 use super::context::Context;
 use super::{listing, output, units};
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::Parser;
-use dhow_api::{ImageDeleteItem, ImageSummary, JsonMessage};
+use dhow_api::{ImageDeleteItem, ImageSummary};
 use dhow_client::query;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, IsTerminal, Read};
 
 /// List images
 #[derive(Parser, Debug)]
@@ -86,67 +85,6 @@ pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
     }
     listing::print(args.format.as_deref(), &columns, &rows)?;
     Ok(0)
-}
-
-/// Load images from an archive (docker save, OCI layout)
-#[derive(Parser, Debug)]
-pub struct LoadArgs {
-    /// Archive, plain or compressed with gzip or zstd; standard input without it
-    #[arg(short, long, value_name = "FILE")]
-    input: Option<std::path::PathBuf>,
-    /// Print less
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-/// `dhow load`.
-pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
-    let mut file: Box<dyn Read> = match &args.input {
-        Some(path) => Box::new(std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?),
-        None if std::io::stdin().is_terminal() => {
-            bail!("requested load from stdin, but stdin is empty: give -i FILE or pipe an archive in")
-        }
-        None => Box::new(std::io::stdin().lock()),
-    };
-    let client = context.client();
-    // A daemon is started before the archive is read, which can be sent only once.
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
-    let path = format!("/images/load{}", query::build(&[("quiet", query::flag(args.quiet))]));
-    let response = client.upload(&path, "application/x-tar", &mut file)?;
-    let show = !args.quiet && std::io::stderr().is_terminal();
-    let failed = follow(response.body, show)?;
-    Ok(i32::from(failed))
-}
-
-/// Prints Docker's JSON messages; true if one of them is an error.
-fn follow(body: impl Read, progress: bool) -> Result<bool> {
-    /// One message may not be longer.
-    const MAX_LINE: u64 = 1024 * 1024;
-    let mut lines = BufReader::new(body);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if (&mut lines).take(MAX_LINE).read_line(&mut line)? == 0 {
-            return Ok(false);
-        }
-        if line.trim().is_empty() {
-            continue;
-        }
-        let message: JsonMessage = serde_json::from_str(&line).context("a message of the daemon")?;
-        if !message.error.is_empty() {
-            output::note(&message.error);
-            return Ok(true);
-        }
-        if !message.stream.is_empty() {
-            output::text_out(&message.stream);
-        } else if progress
-            && !message.status.is_empty()
-            && message.progress.is_empty()
-            && message.progress_detail.is_none()
-        {
-            output::note(format!("{} {}", message.id, message.status));
-        }
-    }
 }
 
 /// Give an image another name

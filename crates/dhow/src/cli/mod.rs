@@ -2,11 +2,13 @@
 //!
 //! It sees the public API only, so that it works against any daemon that speaks it.
 
+mod archives;
 mod attach;
 mod autostart;
 mod containers;
 pub mod context;
 mod exec;
+mod file_out;
 mod images;
 mod info;
 mod inspect;
@@ -68,7 +70,8 @@ const COMMANDS: &[Command] = &[
     command!("stop", "Run", "Ask containers to end, then make them", containers::stop),
     command!("rm", "Run", "Remove containers", containers::rm),
     command!("images", "Images", "List images", images::images),
-    command!("load", "Images", "Load images from an archive (docker save, OCI layout)", images::load),
+    command!("load", "Images", "Load images from an archive (docker save, OCI layout)", archives::load),
+    command!("save", "Images", "Save images to an archive", archives::save),
     command!("tag", "Images", "Give an image another name", images::tag),
     command!("rmi", "Images", "Remove images", images::rmi),
     command!("create", "More", "Create a container without starting it", run::create),
@@ -110,7 +113,6 @@ const UNBUILT: &[&str] = &[
     "registry",
     "rename",
     "restart",
-    "save",
     "search",
     "secret",
     "service",
@@ -214,7 +216,7 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         }
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",
-        ("image", "load" | "tag") => &sub,
+        ("image", "load" | "save" | "tag") => &sub,
         ("system", "info") => "info",
         ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
         _ => return (name, words),

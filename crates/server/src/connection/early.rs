@@ -129,7 +129,8 @@ pub(super) async fn answer<A: Answer>(
 /// Writes an ordinary response that is the last on this connection.
 async fn write(stream: &mut UnixStream, response: Response<crate::reply::Body>) -> Result<()> {
     let (mut parts, body) = response.into_parts();
-    let body = body.collect().await.map_or_else(|never| match never {}, |all| all.to_bytes());
+    // An error of a hijack is a document, which is there whole.
+    let body = body.collect().await.map(|all| all.to_bytes()).unwrap_or_default();
     parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let reason = parts.status.canonical_reason().unwrap_or_default();

@@ -1,10 +1,11 @@
 //! What is said about images, and which of them a list shows.
 
 use super::{or_null, time};
+use crate::request::Query;
 use dhow_api as api;
 use dhow_api::{ApiVersion, Filters};
 use dhow_engine::view::{ImageRemoved, ImageView, LoadEvent};
-use dhow_types::{Context, Error, Result};
+use dhow_types::{Context, Error, Platform, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -156,6 +157,27 @@ pub(crate) fn load_line(event: LoadEvent, quiet: bool) -> Option<api::JsonMessag
         LoadEvent::Loaded { reference: None, id } => api::JsonMessage::stream(format!("Loaded image ID: {id}\n")),
         LoadEvent::Failed(error) => api::JsonMessage::error(error.text()),
     })
+}
+
+/// The one platform that was asked for, as JSON, if any. Clients before API 1.48 have no such parameter.
+pub(crate) fn platform(query: &Query, version: ApiVersion) -> Result<Option<Platform>> {
+    let mut given = query.all("platform");
+    let text = match (given.next(), given.next()) {
+        _ if version < ApiVersion::new(1, 48) => return Ok(None),
+        (None, _) => return Ok(None),
+        (Some(text), None) => text,
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("multiple platform parameters are not supported: an image here is for one"));
+        }
+    };
+    let asked: api::OciPlatform = serde_json::from_str(text)
+        .map_err(|e| Error::invalid(e.to_string()))
+        .with_context(|| format!("failed to parse platform {text:?}"))?;
+    match (asked.os.as_str(), asked.architecture.as_str()) {
+        ("", "") => Err(Error::invalid("platform is empty: give its os and architecture")),
+        ("", _) | (_, "") => Err(Error::invalid("both OS and Architecture must be provided")),
+        (os, architecture) => Ok(Some(Platform::new(os, architecture, &asked.variant))),
+    }
 }
 
 /// The images of `all` that `filters` let through, in the same order.

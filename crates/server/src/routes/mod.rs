@@ -1,6 +1,7 @@
 //! One function per operation: reads the request, calls the engine, writes the answer. No decisions about
 //! containers, and no fields of documents (see [`crate::convert`]).
 
+pub(crate) mod archives;
 pub(crate) mod containers;
 pub(crate) mod execs;
 pub(crate) mod images;

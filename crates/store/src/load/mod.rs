@@ -52,6 +52,16 @@ impl Store {
     /// Loads the images of an archive, all or none: a `docker save` archive of any age or an OCI layout, plain
     /// or compressed with gzip or zstd. Digests are verified while the bytes stream by; memory is bounded.
     pub fn load(&self, input: impl Read + Send, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
+        self.load_for(input, None, progress)
+    }
+
+    /// [`Store::load`], but with `platform` only images for that platform: `NotFound` if the archive has none.
+    pub fn load_for(
+        &self,
+        input: impl Read + Send,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
         let limits = self.config().limits.clone();
         let work = Work::new(self)?;
         let mut lease = Lease::new(self);
@@ -78,7 +88,7 @@ impl Store {
             archive::read(BufReader::with_capacity(READ_SIZE, inner), reading)?
         };
         let files = Files::new(&archive);
-        let images = plan::plan(&files, &Platform::host())?;
+        let images = plan::plan(&files, &Platform::host(), platform)?;
         drop(files);
         self.publish_images(archive, images, &work)
     }

@@ -42,19 +42,24 @@ pub(super) struct PlannedImage {
     pub manifest: Option<(Digest, Vec<u8>)>,
     pub layers: Vec<PlannedLayer>,
     pub references: Vec<Reference>,
+    /// As its configuration says.
+    pub platform: Platform,
 }
 
-/// Reads `manifest.json` if there is one, else `index.json`: what Docker does, too.
-pub(super) fn plan(files: &dyn Files, host: &Platform) -> Result<Vec<PlannedImage>> {
-    let images = if let Some(bytes) = files.document(b"manifest.json") {
+/// Reads `manifest.json` if there is one, else `index.json`: what Docker does, too. If a platform was asked for it is
+/// the other way round, since only an index can offer several; then images for other platforms are passed over.
+pub(super) fn plan(files: &dyn Files, host: &Platform, asked: Option<&Platform>) -> Result<Vec<PlannedImage>> {
+    let docker_manifest = files.document(b"manifest.json");
+    let index = files.document(b"index.json");
+    let mut images = if let Some(bytes) = docker_manifest.filter(|_| asked.is_none() || index.is_none()) {
         docker(files, bytes)?
-    } else if let Some(bytes) = files.document(b"index.json") {
+    } else if let Some(bytes) = index {
         let mut images = Vec::new();
         let Document::Index(index) = Document::parse(bytes, "").context("index.json")? else {
             return Err(Error::invalid("index.json is not an image index"));
         };
         for descriptor in index.manifests.iter().filter(|d| !is_attestation(d)) {
-            images.extend(oci(files, descriptor, host, 0)?);
+            images.extend(oci(files, descriptor, (host, asked), 0)?);
         }
         images
     } else {
@@ -65,6 +70,13 @@ pub(super) fn plan(files: &dyn Files, host: &Platform) -> Result<Vec<PlannedImag
     };
     if images.is_empty() {
         return Err(Error::invalid("the archive holds no image"));
+    }
+    if let Some(asked) = asked {
+        let offered: Vec<String> = images.iter().map(|i| i.platform.to_string()).collect();
+        images.retain(|i| i.platform == *asked);
+        if images.is_empty() {
+            return Err(not_offered(asked, &offered));
+        }
     }
     if images.len() > MAX_IMAGES {
         return Err(Error::invalid(format!("the archive holds more than {MAX_IMAGES} images")));
@@ -102,6 +114,14 @@ fn docker(files: &dyn Files, manifest: &[u8]) -> Result<Vec<PlannedImage>> {
     Ok(images)
 }
 
+/// Docker's words, and what there is.
+fn not_offered(asked: &Platform, offered: &[String]) -> Error {
+    let offered = if offered.is_empty() { "nothing that is named".to_owned() } else { offered.join(", ") };
+    Error::not_found(format!(
+        "requested platform ({asked}) not found: image might be filtered out; the archive has: {offered}"
+    ))
+}
+
 /// A name that is made from a digest must be that of the bytes.
 fn check_name(name: &str, digest: &Digest) -> Result<()> {
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -114,8 +134,11 @@ fn check_name(name: &str, digest: &Digest) -> Result<()> {
     }
 }
 
+/// The platform of this machine, and the one that was asked for.
+type Platforms<'a> = (&'a Platform, Option<&'a Platform>);
+
 /// The image which a descriptor in an index means. An index for several platforms gives one image.
-fn oci(files: &dyn Files, d: &Descriptor, host: &Platform, depth: usize) -> Result<Vec<PlannedImage>> {
+fn oci(files: &dyn Files, d: &Descriptor, platforms: Platforms<'_>, depth: usize) -> Result<Vec<PlannedImage>> {
     let bytes = blob(files, d, "manifest")?;
     let document = Document::parse(bytes, &d.media_type).with_context(|| format!("manifest {}", d.digest.short()))?;
     let references: Vec<Reference> = names(d);
@@ -126,16 +149,24 @@ fn oci(files: &dyn Files, d: &Descriptor, host: &Platform, depth: usize) -> Resu
         }
         Document::Index(index) => {
             let candidates: Vec<&Descriptor> = index.manifests.iter().filter(|d| !is_attestation(d)).collect();
-            let chosen = choose(files, &candidates, host).ok_or_else(|| {
+            let (host, asked) = platforms;
+            let chosen = match asked {
+                Some(asked) => candidates.iter().copied().find(|d| is_for(files, d, asked)),
+                None => choose(files, &candidates, host),
+            };
+            let chosen = chosen.ok_or_else(|| {
                 let offered: Vec<String> =
                     candidates.iter().filter_map(|d| Some(d.platform.as_ref()?.to_string())).collect();
+                if let Some(asked) = asked {
+                    return not_offered(asked, &offered);
+                }
                 Error::not_found(format!(
                     "the archive has no image for {host} in index {}; it offers: {}",
                     d.digest.short(),
                     if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") }
                 ))
             })?;
-            let mut images = oci(files, chosen, host, depth + 1)?;
+            let mut images = oci(files, chosen, platforms, depth + 1)?;
             for image in &mut images {
                 image.references.extend(references.iter().cloned());
                 image.references.dedup();
@@ -157,6 +188,23 @@ fn choose<'a>(files: &dyn Files, all: &[&'a Descriptor], host: &Platform) -> Opt
         .filter_map(|d| Some((d.platform.as_ref().map_or(Some(u32::MAX), |p| p.rank_on(host))?, *d)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, d)| d)
+}
+
+/// Whether a manifest that is there is for the platform that was asked for.
+fn is_for(files: &dyn Files, d: &Descriptor, asked: &Platform) -> bool {
+    let Some(bytes) = files.document_with(&d.digest) else { return false };
+    let its = match &d.platform {
+        Some(p) => Some(Platform::new(&p.os, &p.architecture, &p.variant)),
+        // Not said here: its configuration says it.
+        None => match Document::parse(bytes, &d.media_type) {
+            Ok(Document::Manifest(m)) => files
+                .document_with(&m.config.digest)
+                .and_then(|config| ImageConfig::parse(config).ok())
+                .map(|config| config.platform()),
+            _ => None,
+        },
+    };
+    its.as_ref() == Some(asked)
 }
 
 fn manifest(
@@ -224,7 +272,7 @@ fn image(
         }
         layers.push(PlannedLayer { source, diff_id: got, media_type });
     }
-    Ok(PlannedImage { id, config: config.to_vec(), manifest, layers, references })
+    Ok(PlannedImage { id, config: config.to_vec(), manifest, layers, references, platform: parsed.platform() })
 }
 
 fn blob<'a>(files: &'a dyn Files, d: &Descriptor, what: &str) -> Result<&'a [u8]> {

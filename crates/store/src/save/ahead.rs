@@ -4,8 +4,8 @@
 //! layer and in earlier ones only, which were read: it never waits for what comes later.
 
 use crate::Store;
-use crate::lock_anyway;
 use crate::load::pipe::{Piece, Pool};
+use crate::lock_anyway;
 use crate::rebuild::rebuild_checked;
 use dhow_types::{Digest, Error, Result};
 use std::sync::Mutex;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 super::cases!("clients": docker_command_line, docker_terminal, docker_py);
 
-fn docker(d: &Daemon, words: &[&str]) -> Result<Command> {
+pub(super) fn docker(d: &Daemon, words: &[&str]) -> Result<Command> {
     let found = Command::new("docker").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
     if !found {
         return skip("the docker command line is not installed");

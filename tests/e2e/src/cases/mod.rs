@@ -1,5 +1,6 @@
 //! All cases, by subject.
 
+mod archive;
 mod clients;
 mod errors;
 mod exec;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         logs::cases(),
         images::cases(),
+        archive::cases(),
         limits::cases(),
         security::cases(),
         terminal::cases(),

@@ -1,0 +1,64 @@
+//! Images in and out: archives that are loaded and saved. The formats are the store's.
+
+use crate::core::{Core, blocking};
+use crate::engine::SaveStream;
+use crate::view::LoadEvent;
+use dhow_store::Piece;
+use dhow_types::{Error, Platform, Reference, Result};
+use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events of a load that may wait for a slow client.
+const MAX_WAITING: usize = 64;
+/// Pieces of an archive that may wait for a slow client, beside those that are being rebuilt.
+const PIECES_AHEAD: usize = 4;
+
+/// Loads an archive on a thread of its own; what happens comes through the channel.
+pub(crate) fn load(
+    core: &Arc<Core>,
+    input: Box<dyn Read + Send>,
+    platform: Option<Platform>,
+) -> mpsc::Receiver<LoadEvent> {
+    let (tx, events) = mpsc::channel(MAX_WAITING);
+    let core = core.clone();
+    tokio::task::spawn_blocking(move || {
+        // A client that left does not stop the load: what it asked for is done.
+        let mut progress = |p: dhow_store::Progress| {
+            let _ = tx.try_send(LoadEvent::Progress { id: p.id, current: p.current, total: p.total });
+        };
+        match core.store.load_for(input, platform.as_ref(), &mut progress) {
+            Ok(loaded) => {
+                for image in loaded {
+                    for warning in &image.warnings {
+                        tracing::warn!("load: {warning}");
+                    }
+                    let reference = image.reference.as_ref().map(Reference::familiar);
+                    let _ = tx.blocking_send(LoadEvent::Loaded { reference, id: image.id });
+                }
+            }
+            Err(e) => drop(tx.blocking_send(LoadEvent::Failed(e))),
+        }
+    });
+    events
+}
+
+/// Finds the images, and then writes their archive on a thread of its own. What fails after the first byte comes last
+/// through the channel.
+pub(crate) async fn save(core: &Arc<Core>, names: Vec<String>, platform: Option<Platform>) -> Result<SaveStream> {
+    let core = core.clone();
+    let save = blocking(move || core.store.prepare_save(&names, platform.as_ref())).await?;
+    let size = save.size();
+    let (to, pieces) = mpsc::channel::<Result<Piece>>(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let written =
+            save.write(&mut |piece| to.blocking_send(Ok(piece)).map_err(|_| Error::system("the client left")));
+        if let Err(error) = written {
+            if !to.is_closed() {
+                tracing::error!(%error, "an archive breaks off");
+            }
+            let _ = to.blocking_send(Err(error));
+        }
+    });
+    Ok(SaveStream { size, pieces })
+}
