@@ -6,7 +6,7 @@
 
 use crate::db::{LayerBlob, LayerRow, NewImage};
 use crate::{Durability, Store, images};
-use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
+use dhow_types::{Context as _, Digest, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,17 @@ impl Lease {
         *leases.held.entry(diff_id).or_default() += 1;
         self.layers.push(diff_id);
         Ok(Some(row))
+    }
+
+    /// Holds a layer whatever its state; false if it has no row any more.
+    pub(crate) fn hold_layer(&mut self, diff_id: &Digest) -> Result<bool> {
+        let mut leases = self.store.publishing();
+        if self.store.inner.db.layer(diff_id)?.is_none() {
+            return Ok(false);
+        }
+        *leases.held.entry(*diff_id).or_default() += 1;
+        self.layers.push(*diff_id);
+        Ok(true)
     }
 }
 
@@ -176,39 +187,5 @@ impl Store {
     /// Waits until everything removed so far is deleted; for tests and for reports of free space.
     pub fn wait_for_trash(&self) {
         self.inner.trash.wait();
-    }
-
-    /// Checks one layer: rebuilds its tar and compares the digest.
-    pub fn verify_layer(&self, diff_id: &Digest) -> Result<()> {
-        self.rebuild_layer(diff_id, &mut std::io::sink())
-    }
-
-    /// Checks everything and returns what is wrong, a text for each thing.
-    pub fn verify(&self) -> Result<Vec<String>> {
-        let mut problems = Vec::new();
-        let mut note = |r: Result<()>| {
-            if let Err(e) = r {
-                problems.push(e.text().to_owned());
-            }
-        };
-        note(self.inner.db.check());
-        for layer in self.inner.db.layers()? {
-            note(self.verify_layer(&layer.diff_id));
-        }
-        for blob in self.inner.db.expected_blobs()? {
-            note(self.verify_blob(&blob));
-        }
-        Ok(problems)
-    }
-
-    fn verify_blob(&self, digest: &Digest) -> Result<()> {
-        let path = self.paths().blob(digest);
-        let mut hash = dhow_types::DigestWriter::new();
-        let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        std::io::copy(&mut file, &mut hash).with_context(|| format!("read {}", path.display()))?;
-        if hash.finish().0 == *digest {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::DataLoss, format!("{} is damaged", path.display())))
     }
 }

@@ -5,6 +5,7 @@
 //! network; containers and volumes are opaque rows kept for the engine.
 
 mod apply;
+mod check;
 pub mod db;
 mod hello;
 mod images;
@@ -22,6 +23,7 @@ mod tar;
 mod trash;
 
 pub use apply::Limits;
+pub use check::{Checked, Finding, Outcome, check_root};
 pub use db::{ContainerRow, Database, Durability, VolumeRow};
 pub use hello::HELLO;
 pub use images::{Image, ImageRecord};
@@ -30,7 +32,7 @@ pub use load::{Loaded, Progress};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 
-use dhow_types::{Context as _, Digest, Result};
+use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +61,7 @@ struct Inner {
     /// Held while layers and images become visible or vanish, never while bytes flow.
     publish: Mutex<layers::Leases>,
     trash: trash::Trash,
-    _lock: lock::RootLock,
+    lock: lock::RootLock,
 }
 
 /// Where things lie under the root.
@@ -98,17 +100,43 @@ impl Store {
     pub fn open(root: &Path, config: StoreConfig) -> Result<Store> {
         make_private(root)?;
         let lock = lock::RootLock::take(root)?;
+        let advise = |e: Error| {
+            match e.kind() {
+            ErrorKind::DataLoss => e.advised(format_args!(
+                "see what is left with `dhow system check --root {0}`, mend it with `dhow system check --repair --root {0}`",
+                root.display()
+            )),
+            _ => e,
+        }
+        };
+        let db = Self::open_database(root).map_err(advise)?;
+        let store = Self::assemble(root, config, lock, db)?;
+        store.clear_half_done().context("clear what a crash left behind").map_err(advise)?;
+        Ok(store)
+    }
+
+    /// A store of these parts; nothing is cleared.
+    fn assemble(root: &Path, config: StoreConfig, lock: lock::RootLock, db: Database) -> Result<Store> {
         for name in DIRECTORIES {
             make_private(&root.join(name))?;
         }
         let paths = Paths::new(root);
         let trash = trash::Trash::open(&paths)?;
-        let db = Database::open(&root.join("dhow.db"))?;
-        let inner =
-            Inner { paths, config, db, images: Mutex::default(), publish: Mutex::default(), trash, _lock: lock };
-        let store = Store { inner: Arc::new(inner) };
-        store.clear_half_done().context("clear what a crash left behind")?;
-        Ok(store)
+        let inner = Inner { paths, config, db, images: Mutex::default(), publish: Mutex::default(), trash, lock };
+        Ok(Store { inner: Arc::new(inner) })
+    }
+
+    /// Closes the database and gives the lock back. Fails if somebody else has the store as well.
+    fn close(self) -> Result<lock::RootLock> {
+        let inner = Arc::try_unwrap(self.inner).map_err(|_| Error::conflict("the store is in use"))?;
+        Ok(inner.lock)
+    }
+
+    /// A root that has layers and a database that knows nothing is one that lost its database: everything in it would
+    /// look like the waste of a crash.
+    fn open_database(root: &Path) -> Result<Database> {
+        let layers = std::fs::read_dir(root.join("layers")).is_ok_and(|mut d| d.next().is_some());
+        Database::open(&root.join("dhow.db"), !layers)
     }
 
     /// The database.

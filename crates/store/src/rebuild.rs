@@ -8,69 +8,212 @@ use crate::recipe::{DisplacedReader, Reader, Record};
 use crate::{Paths, Store};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{ErrorKind as Io, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+/// What is wrong with the content of a file of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not there, or no regular file any more.
+    Missing,
+    /// It ends before its recorded end.
+    Short,
+    /// Its bytes have another checksum than they had.
+    Changed,
+    /// It cannot be read; the text says why.
+    Unreadable(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::Short => "is shorter than it was",
+            Self::Changed => "has other bytes than it had",
+            Self::Unreadable(why) => return write!(f, "cannot be read: {why}"),
+        })
+    }
+}
+
 /// Opens the regular file at `path` below `root`, through no link of any sort.
-pub(crate) fn open_regular(root: impl AsFd, path: &[u8]) -> Result<File> {
+pub(crate) fn open_regular(root: impl AsFd, path: &[u8]) -> Result<File, Fault> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = File::from(openat2(root, path, flags, Mode::empty(), resolve).map_err(std::io::Error::from)?);
-    if !file.metadata()?.is_file() {
-        return Err(Error::new(ErrorKind::DataLoss, "it is no regular file any more"));
+    let unreadable = |e: std::io::Error| Fault::Unreadable(Error::from(e).text().to_owned());
+    let file = match openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NXIO) => return Err(Fault::Missing),
+        Err(e) => return Err(unreadable(e.into())),
+    };
+    match file.metadata() {
+        Ok(meta) if meta.is_file() => Ok(file),
+        Ok(_) => Err(Fault::Missing),
+        Err(e) => Err(unreadable(e)),
     }
-    Ok(file)
 }
 
-/// Writes the tar again into `out`, which checks nothing: the caller compares digests.
-pub(crate) fn rebuild(tree: &Path, recipe: &Path, displaced: &Path, out: &mut Gather<'_>) -> Result<()> {
-    let root = OwnedFd::from(File::open(tree).with_context(|| format!("open {}", tree.display()))?);
-    let mut recipe = Reader::open(recipe)?;
-    let mut displaced = DisplacedReader::open(displaced)?;
+/// Where a layer's parts are.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub tree: PathBuf,
+    pub recipe: PathBuf,
+    pub displaced: PathBuf,
+}
+
+impl Source {
+    pub(crate) fn of(paths: &Paths, diff_id: &Digest) -> Self {
+        Self { tree: paths.layer(diff_id), recipe: paths.recipe(diff_id), displaced: paths.displaced(diff_id) }
+    }
+}
+
+/// A file of a layer as its recipe knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Content {
+    pub path: Vec<u8>,
+    /// Bytes in the archive: those of all pieces.
+    pub length: u64,
+    /// None in recipes that were written without.
+    pub sum: Option<u32>,
+}
+
+/// Who rebuilds: is told of faulty files and may bring their content from elsewhere.
+pub(crate) trait Rebuild {
+    /// Another file with the content of this one, asked for before the tree's own is opened.
+    fn instead(&mut self, _path: &[u8]) -> Option<File> {
+        None
+    }
+    /// A file is faulty; going on gives a tar of the right length with wrong content, and names all that are.
+    fn fault(&mut self, file: &Content, fault: Fault) -> Result<()>;
+    /// A file whose data is not all of it, in one piece.
+    fn sparse(&mut self, _path: &[u8]) {}
+}
+
+/// Stops at the first fault.
+pub(crate) struct Strict;
+
+impl Rebuild for Strict {
+    fn fault(&mut self, file: &Content, fault: Fault) -> Result<()> {
+        Err(Error::new(ErrorKind::DataLoss, format!("file {} of the layer {fault}", shown(&file.path))))
+    }
+}
+
+/// Writes the tar again into `out`. Checks nothing but what the recipe says of each file: the caller compares digests.
+pub(crate) fn rebuild(from: &Source, out: &mut Gather<'_>, by: &mut dyn Rebuild) -> Result<()> {
+    let root = OwnedFd::from(File::open(&from.tree).with_context(|| format!("open {}", from.tree.display()))?);
+    let mut recipe = Reader::open(&from.recipe)?;
+    let mut displaced = DisplacedReader::open(&from.displaced)?;
     let mut number = 0;
-    while let Some(record) = recipe.next()? {
+    // The file before, its fault already told or not, until its checksum comes.
+    let mut last: Option<(Content, Copied)> = None;
+    loop {
+        let record = recipe.next()?;
+        if let Some((mut file, copied)) = last.take() {
+            if let Some(Record::Sum(sum)) = &record {
+                file.sum = Some(*sum);
+            }
+            match copied {
+                Copied::Faulty(fault) => by.fault(&file, fault)?,
+                Copied::Whole(got) if file.sum.is_some_and(|sum| sum != got) => by.fault(&file, Fault::Changed)?,
+                Copied::Whole(_) => {}
+            }
+        }
         match record {
-            Record::Literal(bytes) => out.bytes(&bytes)?,
-            Record::File { path, pieces } => {
-                let what = || format!("file {} of the layer", shown(&path));
+            None => return Ok(()),
+            Some(Record::Literal(bytes)) => out.bytes(&bytes)?,
+            Some(Record::Sum(_)) => {}
+            Some(Record::File { path, pieces }) => {
                 match &mut displaced {
-                    Some(d) if d.next == number => d.copy(out).with_context(what)?,
+                    Some(d) if d.next == number => {
+                        d.copy(out).with_context(|| format!("replaced content of {}", shown(&path)))?;
+                    }
                     _ => {
-                        let file = open_regular(&root, &path).with_context(what)?;
-                        gather_pieces(&file, &pieces, out).with_context(what)?;
+                        if !matches!(pieces.as_slice(), [(0, _)]) {
+                            by.sparse(&path);
+                        }
+                        let length = pieces.iter().map(|p| p.1).sum();
+                        let copied = match by.instead(&path) {
+                            // It has the pieces one behind the other.
+                            Some(file) => gather_pieces(Ok(&file), &[(0, length)], out)?,
+                            None => {
+                                let file = open_regular(&root, &path);
+                                gather_pieces(file.as_ref().map_err(Clone::clone), &pieces, out)?
+                            }
+                        };
+                        last = Some((Content { path, length, sum: None }, copied));
                     }
                 }
                 number += 1;
             }
         }
     }
-    Ok(())
 }
 
-/// Reads pieces of a file straight into the buffers of `out`.
-fn gather_pieces(file: &File, pieces: &[(u64, u64)], out: &mut Gather<'_>) -> Result<()> {
+/// What came of copying a file's content.
+enum Copied {
+    /// The checksum of what was copied.
+    Whole(u32),
+    /// The rest was made up of zeros, so that what follows stays in its place.
+    Faulty(Fault),
+}
+
+/// Reads pieces of a file straight into the buffers of `out`, or zeros where there is none.
+fn gather_pieces(file: Result<&File, Fault>, pieces: &[(u64, u64)], out: &mut Gather<'_>) -> Result<Copied> {
+    let mut sum = flate2::Crc::new();
+    let (file, mut fault) = match file {
+        Ok(file) => (Some(file), None),
+        Err(fault) => (None, Some(fault)),
+    };
     for &(offset, len) in pieces {
         let mut done = 0;
         while done < len {
             let room = out.room();
             let want = room.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
-            match file.read_at(&mut room[..want], offset + done) {
-                Ok(0) => return Err(Error::new(ErrorKind::DataLoss, "it is shorter than it was")),
+            let read = match (file, &fault) {
+                (Some(file), None) => file.read_at(&mut room[..want], offset + done),
+                _ => {
+                    room[..want].fill(0);
+                    Ok(want)
+                }
+            };
+            match read {
+                Ok(0) => fault = Some(Fault::Short),
                 Ok(n) => {
+                    sum.update(&room[..n]);
                     out.filled(n)?;
                     done += n as u64;
                 }
                 Err(e) if e.kind() == Io::Interrupted => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => fault = Some(Fault::Unreadable(Error::from(e).text().to_owned())),
             }
         }
     }
-    Ok(())
+    Ok(fault.map_or_else(|| Copied::Whole(sum.sum()), Copied::Faulty))
+}
+
+/// The checksum of a file's first `length` bytes; none if it has less.
+pub(crate) fn sum_of(file: &File, length: u64) -> Result<Option<u32>> {
+    let mut sum = flate2::Crc::new();
+    let mut buffer = vec![0; length.min(64 << 10) as usize];
+    let mut done = 0;
+    while done < length {
+        let want = buffer.len().min(usize::try_from(length - done).unwrap_or(usize::MAX));
+        match file.read_at(&mut buffer[..want], done) {
+            Ok(0) => return Ok(None),
+            Ok(n) => {
+                sum.update(&buffer[..n]);
+                done += n as u64;
+            }
+            Err(e) if e.kind() == Io::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(Some(sum.sum()))
 }
 
 /// Gathers a tar in pooled buffers, hashes it, and hands each full buffer on.
@@ -143,7 +286,7 @@ pub(crate) fn rebuild_checked(
 ) -> Result<u64> {
     let what = || format!("rebuild layer {}", diff_id.short());
     let mut out = Gather::new(pool, full);
-    rebuild(&paths.layer(diff_id), &paths.recipe(diff_id), &paths.displaced(diff_id), &mut out).with_context(what)?;
+    rebuild(&Source::of(paths, diff_id), &mut out, &mut Strict).with_context(what)?;
     let (got, size) = out.finish().with_context(what)?;
     if got == *diff_id {
         return Ok(size);

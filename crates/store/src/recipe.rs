@@ -23,6 +23,8 @@ const MAX_PIECES: u32 = 1 << 16;
 const END: u8 = 0;
 const LITERAL: u8 = 1;
 const FILE: u8 = 2;
+/// CRC-32 of the content that the file record before it means. Recipes without it are read as well.
+const SUM: u8 = 3;
 
 /// A record as read.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) enum Record {
         path: Vec<u8>,
         pieces: Vec<(u64, u64)>,
     },
+    /// The checksum of the file before it: it names the file that was damaged, where the digest only says that one was.
+    Sum(u32),
 }
 
 /// Writes a recipe.
@@ -47,6 +51,8 @@ impl Writer {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let file = File::create_new(path).with_context(|| format!("create {}", path.display()))?;
         let mut out = zstd::Encoder::new(BufWriter::with_capacity(64 << 10, file), LEVEL)?;
+        // So that a damaged recipe is told from a damaged tree.
+        out.include_checksum(true)?;
         out.write_all(MAGIC)?;
         Ok(Self { out, literal: Vec::with_capacity(MAX_LITERAL), files: 0 })
     }
@@ -77,6 +83,13 @@ impl Writer {
         }
         self.files += 1;
         Ok(self.files - 1)
+    }
+
+    /// The checksum of the file that was recorded last.
+    pub(crate) fn sum(&mut self, sum: u32) -> Result<()> {
+        self.out.write_all(&[SUM])?;
+        self.out.write_all(&sum.to_le_bytes())?;
+        Ok(())
     }
 
     /// How many files were recorded so far.
@@ -144,7 +157,11 @@ impl Reader {
         let mut kind = [0];
         self.input.read_exact(&mut kind).map_err(|_| damaged())?;
         match kind[0] {
-            END => Ok(None),
+            // The checksum of the whole stream stands behind its end.
+            END => match self.input.read(&mut [0]) {
+                Ok(0) => Ok(None),
+                _ => Err(damaged()),
+            },
             LITERAL => Ok(Some(Record::Literal(self.bytes(MAX_LITERAL)?))),
             FILE => {
                 let path = self.bytes(crate::names::MAX_NAME)?;
@@ -155,6 +172,7 @@ impl Reader {
                 let pieces = (0..count).map(|_| Ok((self.u64()?, self.u64()?))).collect::<Result<_>>()?;
                 Ok(Some(Record::File { path, pieces }))
             }
+            SUM => Ok(Some(Record::Sum(self.u32()?))),
             _ => Err(damaged()),
         }
     }
@@ -173,6 +191,7 @@ impl DisplacedWriter {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let file = File::create_new(path).with_context(|| format!("create {}", path.display()))?;
         let mut out = zstd::Encoder::new(BufWriter::new(file), LEVEL)?;
+        out.include_checksum(true)?;
         out.write_all(MAGIC)?;
         Ok(Self { out })
     }
@@ -272,12 +291,14 @@ mod tests {
         w.literal(b"ab").unwrap();
         w.literal(b"c").unwrap();
         assert_eq!(w.file(b"x/y", &[(0, 3)]).unwrap(), 0);
+        w.sum(0x1234_5678).unwrap();
         w.literal(&long).unwrap();
         assert_eq!(w.file(b"z", &[]).unwrap(), 1);
         w.finish().unwrap();
         let mut r = Reader::open(&path).unwrap();
         assert_eq!(r.next().unwrap(), Some(Record::Literal(b"abc".to_vec())));
         assert_eq!(r.next().unwrap(), Some(Record::File { path: b"x/y".to_vec(), pieces: vec![(0, 3)] }));
+        assert_eq!(r.next().unwrap(), Some(Record::Sum(0x1234_5678)));
         let mut got = Vec::new();
         loop {
             match r.next().unwrap() {

@@ -87,6 +87,11 @@ impl Error {
         self.text = format!("{prefix}: {}", self.text);
         self
     }
+    /// The same error with what to do about it after its text.
+    pub fn advised(mut self, advice: impl fmt::Display) -> Self {
+        self.text = format!("{}: {advice}", self.text);
+        self
+    }
     /// The same text under another kind.
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;

@@ -157,6 +157,7 @@ fn file<R: BufRead>(
         open.set_len(length)?;
     }
     let (mut piece, mut into) = (0, 0);
+    let mut sum = flate2::Crc::new();
     loop {
         let data = reader.piece()?;
         if data.is_empty() {
@@ -171,8 +172,12 @@ fn file<R: BufRead>(
         let n = data.len().min(usize::try_from(len - into).unwrap_or(usize::MAX));
         budget.bytes(n as u64)?;
         open.write_at(&data[..n], offset + into)?;
+        sum.update(&data[..n]);
         into += n as u64;
         reader.used(n);
+    }
+    if entry.size > 0 {
+        recipe.sum(sum.sum())?;
     }
     tree.finish_file(open, entry)?;
     Ok(length)

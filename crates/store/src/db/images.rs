@@ -49,11 +49,11 @@ pub(crate) struct ImageRow {
     pub digests: Vec<Reference>,
 }
 
-fn raw(d: &Digest) -> &[u8] {
+pub(super) fn raw(d: &Digest) -> &[u8] {
     d.raw().as_slice()
 }
 
-fn exec(c: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
+pub(super) fn exec(c: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
     c.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(db_error)
 }
 

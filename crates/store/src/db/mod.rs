@@ -3,10 +3,13 @@
 //! One connection behind one lock. Documents of the engine are opaque text here; rules about images
 //! live in `images` and `remove`, never in SQL.
 
+mod check;
 mod documents;
 mod images;
+mod salvage;
 mod schema;
 
+pub(crate) use check::DANGLING;
 pub use documents::{ContainerRow, VolumeRow};
 pub(crate) use images::{ImageRow, LayerBlob, LayerRow, NewImage};
 
@@ -40,7 +43,8 @@ const CACHE_KIB: i64 = 512;
 const STATEMENTS: usize = 32;
 
 impl Database {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// Opens the database, or makes it. One that is new where `may_be_new` is false has lost what it held: an error.
+    pub(crate) fn open(path: &Path, may_be_new: bool) -> Result<Self> {
         let what = || format!("open the database {}", path.display());
         let mut connection = Connection::open(path).map_err(db_error).with_context(what)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -50,6 +54,10 @@ impl Database {
              PRAGMA trusted_schema = OFF;"
         );
         connection.execute_batch(&setup).map_err(db_error).with_context(what)?;
+        if !may_be_new && schema::is_new(&connection).with_context(what)? {
+            return Err(Error::new(ErrorKind::DataLoss, "it is missing or empty, though there are layers"))
+                .with_context(what);
+        }
         schema::migrate(&mut connection).with_context(what)?;
         Ok(Self { inner: Mutex::new(Handle { connection, durability: Durability::Synced }) })
     }

@@ -78,6 +78,11 @@ const STEPS: &[&str] = &["
     ) WITHOUT ROWID;
 "];
 
+/// Whether no step was ever taken.
+pub(super) fn is_new(connection: &Connection) -> Result<bool> {
+    connection.query_row("PRAGMA user_version", [], |r| r.get::<_, u32>(0)).map(|v| v == 0).map_err(db_error)
+}
+
 /// Brings the tables to this program's version. A database of a newer program is left alone.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     let have: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(db_error)?;

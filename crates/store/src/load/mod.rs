@@ -2,11 +2,14 @@
 //!
 //! Reading, deciding (`plan`) and publishing are three steps; only the last changes what others see.
 
+mod again;
 mod archive;
 pub(crate) mod pipe;
 mod plan;
 mod sniff;
 mod unpack;
+
+pub(crate) use again::{Replayed, apply_blob, replay};
 
 use crate::apply::apply;
 use crate::db::{LayerBlob, LayerRow, NewImage};
@@ -183,14 +186,14 @@ impl Store {
     }
 }
 
-/// A directory of a load that runs. What is left in it when the load ends goes to the trash.
-struct Work<'a> {
+/// A directory below `tmp/` for as long as something is being made. What is left in it goes to the trash.
+pub(crate) struct Work<'a> {
     store: &'a Store,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl<'a> Work<'a> {
-    fn new(store: &'a Store) -> Result<Self> {
+    pub(crate) fn new(store: &'a Store) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let dir = Self::path(store.paths(), NEXT.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;

@@ -88,7 +88,8 @@ impl Tree {
                 if !lost.kept || !within(&path, &lost.path) {
                     return Err(Error::new(ErrorKind::System, "content that the recipe needs was not kept"));
                 }
-                let file = crate::rebuild::open_regular(&lost_dir, &inside)?;
+                let file = crate::rebuild::open_regular(&lost_dir, &inside)
+                    .map_err(|fault| Error::new(ErrorKind::System, format!("replaced content {fault}")))?;
                 let out = match &mut out {
                     Some(out) => out,
                     None => out.insert(recipe::DisplacedWriter::create(&place.displaced)?),
