@@ -99,7 +99,8 @@ pub(crate) struct Strict;
 
 impl Rebuild for Strict {
     fn fault(&mut self, file: &Content, fault: Fault) -> Result<()> {
-        Err(Error::new(ErrorKind::DataLoss, format!("file {} of the layer {fault}", shown(&file.path))))
+        let text = format!("it is damaged: file {} {fault} (see dhow system check)", shown(&file.path));
+        Err(Error::new(ErrorKind::DataLoss, text))
     }
 }
 

@@ -158,7 +158,7 @@ fn a_damaged_layer_and_a_reader_that_leaves_end_it() {
     }
     let file = f.store().layer_dirs(&id).unwrap()[1].join("d/f6");
     for (what, text) in
-        [("changed", "is damaged"), ("shorter", "shorter"), ("longer", "is damaged"), ("gone", "no such file")]
+        [("changed", "is damaged"), ("shorter", "shorter"), ("longer", "is damaged"), ("gone", "d/f6 is missing")]
     {
         let whole = std::fs::read(&file).ok();
         match what {
