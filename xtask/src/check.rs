@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Chores and tests stand outside of the table.
-const OUTSIDE: &[&str] = &["xtask", "dhow-e2e"];
+const OUTSIDE: &[&str] = &["xtask", "dhow-e2e", "dhow-corpus"];
 
 /// What a crate must not have anywhere beneath it.
 const NEVER: &[(&[&str], &[&str])] = &[

@@ -8,15 +8,9 @@ mod support;
 use dhow_store::{HELLO, InUse, Removed, Store, StoreConfig};
 use dhow_types::image::{chain_ids, media_type};
 use dhow_types::{Digest, ErrorKind, Reference};
-use std::io::{Cursor, Read, Write as _};
+use std::io::{Cursor, Read};
 use std::os::unix::fs::MetadataExt as _;
-use support::{Fixture, Tar, config, docker_archive, list};
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    e.write_all(bytes).unwrap();
-    e.finish().unwrap()
-}
+use support::{Fixture, Layout, Tar, config, descriptor, docker_archive, gzip, list};
 
 fn layers() -> Vec<Vec<u8>> {
     vec![
@@ -27,51 +21,6 @@ fn layers() -> Vec<Vec<u8>> {
 
 fn never(_: &Digest) -> Option<InUse> {
     None
-}
-
-/// An OCI layout; layers are given as they lie in it.
-struct Layout {
-    blobs: Vec<Vec<u8>>,
-    index: serde_json::Value,
-}
-
-fn descriptor(kind: &str, bytes: &[u8]) -> serde_json::Value {
-    serde_json::json!({ "mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len() })
-}
-
-impl Layout {
-    fn new(config: &[u8], layers: &[Vec<u8>], name: Option<&str>) -> Self {
-        let manifest = Self::manifest(config, layers);
-        let mut entry = descriptor(media_type::OCI_MANIFEST, &manifest);
-        if let Some(name) = name {
-            entry["annotations"] = serde_json::json!({ "io.containerd.image.name": name });
-        }
-        let mut blobs = layers.to_vec();
-        blobs.extend([config.to_vec(), manifest]);
-        Self { blobs, index: serde_json::json!({ "schemaVersion": 2, "manifests": [entry] }) }
-    }
-    fn manifest(config: &[u8], layers: &[Vec<u8>]) -> Vec<u8> {
-        let layers: Vec<_> = layers
-            .iter()
-            .map(|l| {
-                let kind = if l.starts_with(&[0x1f, 0x8b]) { "+gzip" } else { "" };
-                descriptor(&format!("{}{kind}", media_type::OCI_LAYER), l)
-            })
-            .collect();
-        serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
-            "config": descriptor(media_type::OCI_CONFIG, config), "layers": layers })
-        .to_string()
-        .into_bytes()
-    }
-    fn tar(&self) -> Vec<u8> {
-        let mut tar = Tar::new().dir("blobs").dir("blobs/sha256");
-        for blob in &self.blobs {
-            tar = tar.file(format!("blobs/sha256/{}", Digest::of(blob).hex()), blob);
-        }
-        tar.file("index.json", self.index.to_string().as_bytes())
-            .file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
-            .end()
-    }
 }
 
 #[test]

@@ -9,9 +9,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Limits {
     /// Bytes of one layer, uncompressed.
     pub layer_bytes: u64,
+    /// Bytes of all layers of one archive together, uncompressed.
+    pub archive_bytes: u64,
+    /// Bytes that layers may become for each byte received, all compressions together. gzip alone reaches 1032.
+    pub ratio: u64,
+    /// Bytes that layers may become before anybody asks for the ratio: a few zeros compress well.
+    pub ratio_from: u64,
     /// Entries of one layer.
     pub entries: u64,
-    /// Bytes of one extended header or long name.
+    /// Bytes of all extended headers of one entry: long names, attributes, sparse maps.
     pub header_bytes: usize,
     /// Directories one in another. Deleting a tree needs a descriptor for each.
     pub depth: usize,
@@ -21,7 +27,7 @@ pub struct Limits {
     pub directory_bytes: usize,
     /// Entries of the archive itself.
     pub archive_entries: usize,
-    /// Bytes of documents (manifests, configurations) of one archive, all together.
+    /// Bytes of documents (manifests, configurations) and of names in one archive, all together.
     pub document_bytes: usize,
     /// The largest zstd window, as a power of two.
     pub zstd_window_log: u32,
@@ -31,6 +37,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             layer_bytes: 256 << 30,
+            archive_bytes: 1 << 40,
+            ratio: 1100,
+            ratio_from: 4 << 30,
             entries: 4_000_000,
             header_bytes: 1 << 20,
             depth: 256,

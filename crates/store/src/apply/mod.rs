@@ -64,7 +64,7 @@ pub(crate) fn apply(input: impl BufRead, dir: &Path, limits: &Limits) -> Result<
     let mut budget = Budget::new(limits, tree.root())?;
     let mut reader = tar::Reader::new(input, limits.header_bytes);
     let mut size = 0;
-    while let Some(entry) = reader.next(&mut recipe)? {
+    while let Some(entry) = reader.next(&mut Counted { recipe: &mut recipe, budget: &mut budget })? {
         budget.entry()?;
         size += one(&mut tree, &mut reader, &mut recipe, &mut budget, &entry)
             .with_context(|| format!("entry {}", shown(&entry.name)))?;
@@ -75,7 +75,7 @@ pub(crate) fn apply(input: impl BufRead, dir: &Path, limits: &Limits) -> Result<
     Ok(Applied { size, opaque_root: tree.opaque_root(), warnings: tree.take_warnings() })
 }
 
-/// Literal bytes that the archive may have any number of: they count as content.
+/// Literal bytes, of which an archive may have any number: they count as content does.
 struct Counted<'a> {
     recipe: &'a mut recipe::Writer,
     budget: &'a mut Budget,

@@ -6,6 +6,7 @@
 use super::Progress;
 use super::pipe::{PipeWriter, Pool, pipe};
 use super::sniff::{Content, LOOK, sniff};
+use super::traffic::Traffic;
 use super::unpack::{Outcome, joined, spawn, unpack};
 use crate::apply::Limits;
 use crate::layers::Lease;
@@ -62,6 +63,13 @@ pub(super) struct Archive {
 }
 
 impl Archive {
+    /// Takes a name back.
+    fn forget(&mut self, name: &[u8]) {
+        self.documents.remove(name);
+        self.layer_names.remove(name);
+        self.links.remove(name);
+    }
+
     /// The name a name means, after links.
     fn follow<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
         let mut name = name;
@@ -86,6 +94,7 @@ impl Archive {
 /// What reading needs beside the input.
 pub(super) struct Reading<'a> {
     pub limits: &'a Limits,
+    pub traffic: Traffic,
     pub work: &'a Path,
     pub keep_blobs: bool,
     pub lease: &'a mut Lease,
@@ -136,7 +145,7 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
         let mut running: VecDeque<Handle<'_>> = VecDeque::new();
         let mut reader = tar::Reader::new(input, r.limits.header_bytes);
         let mut flusher = Flusher::new(r.work)?;
-        let mut documents = 0;
+        let mut documents = 0usize;
         let mut entries = 0;
         while let Some(entry) = reader.next(&mut Nowhere)? {
             entries += 1;
@@ -144,6 +153,10 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
                 return Err(over(format!("the archive has more than {} entries", r.limits.archive_entries)));
             }
             let name = clean(&entry.name)?.into_owned();
+            documents = documents.saturating_add(name.len() + entry.link.len());
+            within(documents, r.limits)?;
+            // A later entry replaces an earlier one of its name, whatever they are.
+            archive.forget(&name);
             match entry.kind {
                 Kind::File if entry.sparse.is_none() => {}
                 Kind::Dir => continue,
@@ -184,13 +197,8 @@ pub(super) fn read(input: impl BufRead, mut r: Reading<'_>) -> Result<Archive> {
                     reader.pass_over(&mut Nowhere)?;
                 }
                 Content::Other => {
-                    documents += entry.size as usize;
-                    if documents > r.limits.document_bytes {
-                        return Err(over(format!(
-                            "the archive has more than {} bytes of documents",
-                            r.limits.document_bytes
-                        )));
-                    }
+                    documents = documents.saturating_add(entry.size as usize);
+                    within(documents, r.limits)?;
                     let mut bytes = start;
                     while let piece = reader.piece()?
                         && !piece.is_empty()
@@ -256,8 +264,8 @@ impl Incoming<'_> {
             None => {
                 std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
                 let (writer, from) = pipe(pool);
-                let (dir, content, limits) = (dir.clone(), self.content, r.limits.clone());
-                let handle = spawn(scope, "dhow-unpack", move || unpack(from, content, &dir, &limits))?;
+                let (dir, content, limits, traffic) = (dir.clone(), self.content, r.limits.clone(), r.traffic.clone());
+                let handle = spawn(scope, "dhow-unpack", move || unpack(from, content, &dir, &limits, &traffic))?;
                 (Some(writer), Some(handle))
             }
         };
@@ -290,10 +298,13 @@ impl Incoming<'_> {
             }
             report.more(len as u64, r.progress);
             // A layer that failed is still read to its end: it may not be needed.
-            if let Some(w) = &mut writer
-                && !w.send(chunk, len)
-            {
-                writer = None;
+            if let Some(w) = &mut writer {
+                if self.content == Content::Tar {
+                    r.traffic.unpacked(len, r.limits)?;
+                }
+                if !w.send(chunk, len) {
+                    writer = None;
+                }
             }
         }
         // A reader that is gone has an error to tell, which is told when it is joined.
@@ -365,6 +376,14 @@ fn digest_in_name(name: &[u8]) -> Option<Digest> {
         _ => return None,
     };
     Digest::from_hex(std::str::from_utf8(hex).ok()?).ok()
+}
+
+/// Whether the documents and names of an archive may be that long.
+fn within(documents: usize, limits: &Limits) -> Result<()> {
+    if documents <= limits.document_bytes {
+        return Ok(());
+    }
+    Err(over(format!("the archive has more than {} bytes of documents", limits.document_bytes)))
 }
 
 fn over(text: String) -> Error {

@@ -4,9 +4,11 @@
 
 mod again;
 mod archive;
+mod metered;
 pub(crate) mod pipe;
 mod plan;
 mod sniff;
+mod traffic;
 mod unpack;
 
 pub(crate) use again::{Replayed, apply_blob, replay};
@@ -23,6 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use traffic::Traffic;
 
 /// How far a layer's bytes have been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,8 @@ impl Store {
         let work = Work::new(self)?;
         let mut lease = Lease::new(self);
         let archive = {
-            let mut start = Start::read(input)?;
+            let traffic = Traffic::default();
+            let mut start = Start::read(traffic.received(input))?;
             let content = sniff(&start.bytes);
             start.at = 0;
             if let Content::Unsupported(what, tool) = content {
@@ -83,6 +87,7 @@ impl Store {
             let inner = unpack::decoder(BufReader::with_capacity(READ_SIZE, start), content, &limits)?;
             let reading = Reading {
                 limits: &limits,
+                traffic,
                 work: &work.dir,
                 keep_blobs: self.config().keep_blobs,
                 lease: &mut lease,
@@ -91,7 +96,7 @@ impl Store {
             archive::read(BufReader::with_capacity(READ_SIZE, inner), reading)?
         };
         let files = Files::new(&archive);
-        let images = plan::plan(&files, &Platform::host(), platform)?;
+        let images = metered::metered(&files, |files| plan::plan(files, &Platform::host(), platform))?;
         drop(files);
         self.publish_images(archive, images, &work)
     }

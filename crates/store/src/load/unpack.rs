@@ -2,6 +2,7 @@
 
 use super::pipe::{PipeReader, PipeWriter, Pool, pipe};
 use super::sniff::Content;
+use super::traffic::Traffic;
 use crate::apply::{Applied, Limits, apply};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
 use std::io::{Read, Write as _};
@@ -19,7 +20,13 @@ pub(super) struct Outcome {
 }
 
 /// Unpacks the bytes that come through `input` into `dir`.
-pub(super) fn unpack(mut input: PipeReader, content: Content, dir: &Path, limits: &Limits) -> Result<Outcome> {
+pub(super) fn unpack(
+    mut input: PipeReader,
+    content: Content,
+    dir: &Path,
+    limits: &Limits,
+    traffic: &Traffic,
+) -> Result<Outcome> {
     let name = match content {
         Content::Gzip => "gzip",
         Content::Zstd => "zstd",
@@ -31,7 +38,7 @@ pub(super) fn unpack(mut input: PipeReader, content: Content, dir: &Path, limits
     let pool = Pool::new(INNER_BUFFERS);
     let (writer, mut reader) = pipe(&pool);
     std::thread::scope(|scope| {
-        let inflater = spawn(scope, "dhow-inflate", move || inflate(input, content, writer, limits))?;
+        let inflater = spawn(scope, "dhow-inflate", move || inflate(input, content, writer, limits, traffic))?;
         let applied = apply(&mut reader, dir, limits);
         // Without a reader the other thread ends soon, also if this one failed.
         drop(reader);
@@ -49,7 +56,13 @@ pub(super) fn unpack(mut input: PipeReader, content: Content, dir: &Path, limits
 /// What the inflater says when the other side stopped reading.
 const GONE: &str = "nobody reads the decompressed data";
 
-fn inflate(input: PipeReader, content: Content, mut out: PipeWriter, limits: &Limits) -> Result<(Digest, u64)> {
+fn inflate(
+    input: PipeReader,
+    content: Content,
+    mut out: PipeWriter,
+    limits: &Limits,
+    traffic: &Traffic,
+) -> Result<(Digest, u64)> {
     let mut decoder = decoder(input, content, limits)?;
     let mut hash = DigestWriter::new();
     let mut total = 0;
@@ -69,6 +82,7 @@ fn inflate(input: PipeReader, content: Content, mut out: PipeWriter, limits: &Li
         }
         hash.update(&chunk.space()[..len]);
         total += len as u64;
+        traffic.unpacked(len, limits)?;
         if total > limits.layer_bytes.saturating_mul(2) {
             return Err(Error::new(ErrorKind::Exhausted, "the layer is far larger than the limit"));
         }

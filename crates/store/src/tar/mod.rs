@@ -71,8 +71,10 @@ pub(crate) struct Sparse {
 /// Reads entries from `input`.
 pub(crate) struct Reader<R> {
     input: R,
-    /// The largest extended header or long name.
+    /// The largest extended header or long name, and how much all of one entry may be together.
     max_header: usize,
+    /// Bytes of the extended headers of the entry that is being read.
+    extended: usize,
     /// Bytes of the current entry's data and padding still to come.
     data: u64,
     padding: u64,
@@ -82,12 +84,13 @@ pub(crate) struct Reader<R> {
 
 impl<R: BufRead> Reader<R> {
     pub(crate) fn new(input: R, max_header: usize) -> Self {
-        Self { input, max_header, data: 0, padding: 0, name: Vec::new() }
+        Self { input, max_header, extended: 0, data: 0, padding: 0, name: Vec::new() }
     }
 
     /// The next entry, or none at the end of the archive. The data of the one before must be used up.
     pub(crate) fn next(&mut self, sink: &mut dyn Sink) -> Result<Option<Entry>> {
         self.pass_over(sink)?;
+        self.extended = 0;
         let mut pax = Pax::default();
         let (mut long_name, mut long_link) = (None, None);
         let mut block = [0; BLOCK];
@@ -223,7 +226,13 @@ impl<R: BufRead> Reader<R> {
             .ok()
             .filter(|&s| s <= limit)
             .ok_or_else(|| Error::invalid(format!("an extended header of {size} bytes, the limit is {limit}")))?;
-        let mut body = vec![0; size.next_multiple_of(BLOCK)];
+        let padded = size.next_multiple_of(BLOCK);
+        // Any number of them may stand before an entry, and what they say adds up in memory.
+        self.extended = self.extended.saturating_add(BLOCK + padded);
+        if self.extended > limit {
+            return Err(Error::invalid(format!("the extended headers of one entry have more than {limit} bytes")));
+        }
+        let mut body = vec![0; padded];
         self.exactly(&mut body, sink)?;
         body.truncate(size);
         Ok(body)
