@@ -3,6 +3,7 @@
 //! Nothing here reads a file, asks the kernel, or knows the time.
 
 pub mod caps;
+pub mod changes;
 pub mod check;
 pub mod devices;
 pub mod facts;
