@@ -12,6 +12,7 @@ mod images;
 mod layers;
 mod load;
 mod lock;
+mod make;
 pub mod merged;
 mod names;
 mod pack;
@@ -29,6 +30,7 @@ pub use hello::HELLO;
 pub use images::{Image, ImageRecord};
 pub use load::pipe::Piece;
 pub use load::{Loaded, Progress};
+pub use make::{Made, NewDocument};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 

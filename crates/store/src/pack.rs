@@ -26,7 +26,6 @@ const MAX_LINKED: usize = 64 << 20;
 /// overlayfs' own attributes left out, sockets left out, names sorted. The same directory gives the same bytes.
 ///
 /// Fails on names that would mean a deletion in a layer: they could not come back.
-#[allow(dead_code, reason = "commit builds its layer with it")]
 pub(crate) fn layer_tar(upper: &Path, out: &mut dyn Write) -> Result<()> {
     let view = View::open(&[upper])?;
     let mut pack = Pack::new(out);

@@ -185,7 +185,8 @@ fn register_images(store: &Store, report: &mut dyn FnMut(Finding)) -> Result<()>
             let size = file.as_ref().map_or(size, std::fs::Metadata::len);
             received.push(LayerBlob { digest, diff_id: *diff_id, size, media_type, kept: file.is_ok() });
         }
-        let new = NewImage { id, manifest: manifest.map(|m| m.0), layers: diff_ids, references: Vec::new() };
+        let new =
+            NewImage { id, manifest: manifest.map(|m| m.0), parent: None, layers: diff_ids, references: Vec::new() };
         store.inner.db.publish(&[], &received, &[new], images::now(), Durability::Synced)?;
         note(report, about, "it is back; its names may be lost: give it one with dhow tag".into());
     }

@@ -32,6 +32,8 @@ pub(crate) struct LayerBlob {
 pub(crate) struct NewImage {
     pub id: Digest,
     pub manifest: Option<Digest>,
+    /// The image it was made from, if it was made here.
+    pub parent: Option<Digest>,
     pub layers: Vec<Digest>,
     pub references: Vec<Reference>,
 }
@@ -97,8 +99,8 @@ impl Database {
             for i in images {
                 let is_new = exec(
                     c,
-                    "INSERT OR IGNORE INTO images (id, manifest, size, loaded) VALUES (?1, ?2, 0, ?3)",
-                    params![raw(&i.id), i.manifest.as_ref().map(raw), now],
+                    "INSERT OR IGNORE INTO images (id, manifest, size, loaded, parent) VALUES (?1, ?2, 0, ?3, ?4)",
+                    params![raw(&i.id), i.manifest.as_ref().map(raw), now, i.parent.as_ref().map(raw)],
                 )? == 1;
                 if is_new {
                     for (position, layer) in i.layers.iter().enumerate() {

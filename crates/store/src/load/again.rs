@@ -3,6 +3,7 @@
 
 use super::pipe::{Chunk, Pool, pipe};
 use super::sniff::{LOOK, sniff};
+use super::traffic::Traffic;
 use super::unpack::{joined, spawn, unpack};
 use crate::apply::{Applied, Limits, apply};
 use crate::rebuild::{Gather, Rebuild, Source, rebuild};
@@ -65,9 +66,12 @@ pub(crate) fn apply_blob(blob: &Path, dir: &Path, limits: &Limits) -> Result<(Di
     file.rewind().with_context(|| format!("read {}", blob.display()))?;
     let content = sniff(&start);
     let pool = Pool::new(BUFFERS);
+    let traffic = Traffic::default();
+    let mut file = traffic.received(file);
     std::thread::scope(|scope| {
         let (mut writer, reader) = pipe(&pool);
-        let handle = spawn(scope, "dhow-unpack", move || unpack(reader, content, dir, limits))?;
+        let traffic = &traffic;
+        let handle = spawn(scope, "dhow-unpack", move || unpack(reader, content, dir, limits, traffic))?;
         let mut hash = DigestWriter::new();
         let read = loop {
             let mut chunk = writer.buffer();

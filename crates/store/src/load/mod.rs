@@ -7,9 +7,9 @@ mod archive;
 mod metered;
 pub(crate) mod pipe;
 mod plan;
-mod sniff;
-mod traffic;
-mod unpack;
+pub(crate) mod sniff;
+pub(crate) mod traffic;
+pub(crate) mod unpack;
 
 pub(crate) use again::{Replayed, apply_blob, replay};
 
@@ -73,9 +73,8 @@ impl Store {
         let mut lease = Lease::new(self);
         let archive = {
             let traffic = Traffic::default();
-            let mut start = Start::read(traffic.received(input))?;
-            let content = sniff(&start.bytes);
-            start.at = 0;
+            let start = Start::read(traffic.received(input))?;
+            let content = start.content();
             if let Content::Unsupported(what, tool) = content {
                 return Err(Error::not_implemented(format!(
                     "the archive is compressed with {what}, which dhow does not read: unpack it first with {tool}"
@@ -168,6 +167,7 @@ impl Store {
             publication.images.push(NewImage {
                 id: image.id,
                 manifest,
+                parent: None,
                 layers: image.layers.iter().map(|l| l.diff_id).collect(),
                 references: image.references,
             });
@@ -218,20 +218,27 @@ impl Drop for Work<'_> {
 }
 
 /// An input whose first bytes were looked at.
-struct Start<R> {
+pub(crate) struct Start<R> {
     bytes: Vec<u8>,
     at: usize,
     rest: R,
 }
 
 impl<R: Read> Start<R> {
-    fn read(mut input: R) -> Result<Self> {
+    pub(crate) fn read(mut input: R) -> Result<Self> {
         let mut bytes = Vec::with_capacity(LOOK);
         input.by_ref().take(LOOK as u64).read_to_end(&mut bytes).context("read the archive")?;
         if bytes.is_empty() {
             return Err(Error::invalid("this is not an image archive: it is empty"));
         }
         Ok(Self { bytes, at: 0, rest: input })
+    }
+}
+
+impl<R> Start<R> {
+    /// What it is, as far as its first bytes tell.
+    pub(crate) fn content(&self) -> Content {
+        sniff(&self.bytes)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::tar::header::{BLOCK, Header};
 
 /// What starts with these bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Gzip,
     Zstd,
     /// A tar, as far as its first block tells.
@@ -15,10 +15,10 @@ pub(super) enum Content {
 }
 
 /// How many bytes must be looked at.
-pub(super) const LOOK: usize = BLOCK;
+pub(crate) const LOOK: usize = BLOCK;
 
 /// Judges a file by its first [`LOOK`] bytes, or all of it if it is shorter.
-pub(super) fn sniff(start: &[u8]) -> Content {
+pub(crate) fn sniff(start: &[u8]) -> Content {
     match start {
         [0x1f, 0x8b, ..] => Content::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstd,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of one archive; clones count together.
 #[derive(Clone, Default)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     counts: Arc<Counts>,
 }
 
@@ -20,12 +20,12 @@ struct Counts {
 
 impl Traffic {
     /// Counts what is read from `input`, which is the archive as it comes.
-    pub(super) fn received<R: Read>(&self, input: R) -> Received<R> {
+    pub(crate) fn received<R: Read>(&self, input: R) -> Received<R> {
         Received { input, traffic: self.clone() }
     }
 
     /// This many bytes of a layer, uncompressed, are there.
-    pub(super) fn unpacked(&self, n: usize, limits: &Limits) -> Result<()> {
+    pub(crate) fn unpacked(&self, n: usize, limits: &Limits) -> Result<()> {
         let n = n as u64;
         let unpacked = self.counts.unpacked.fetch_add(n, Ordering::Relaxed).saturating_add(n);
         verdict(self.counts.received.load(Ordering::Relaxed), unpacked, limits)
@@ -48,7 +48,7 @@ fn verdict(received: u64, unpacked: u64, limits: &Limits) -> Result<()> {
 }
 
 /// An input whose bytes are counted.
-pub(super) struct Received<R> {
+pub(crate) struct Received<R> {
     input: R,
     traffic: Traffic,
 }

@@ -13,14 +13,14 @@ const INNER_BUFFERS: usize = 8;
 
 /// What became of a layer's bytes.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub applied: Applied,
     /// Digest and size of the uncompressed tar, if the bytes were compressed; else they are those of the bytes.
     pub inflated: Option<(Digest, u64)>,
 }
 
 /// Unpacks the bytes that come through `input` into `dir`.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     mut input: PipeReader,
     content: Content,
     dir: &Path,
@@ -95,7 +95,7 @@ fn inflate(
 }
 
 /// A decoder for `content`: several gzip members or zstd frames in a row count as one stream, as everywhere.
-pub(super) fn decoder<'a>(
+pub(crate) fn decoder<'a>(
     input: impl std::io::BufRead + Send + 'a,
     content: Content,
     limits: &Limits,
@@ -112,7 +112,7 @@ pub(super) fn decoder<'a>(
 }
 
 /// A named thread with a small stack: nothing here recurses.
-pub(super) fn spawn<'scope, T: Send + 'scope>(
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     name: &str,
     f: impl FnOnce() -> T + Send + 'scope,
@@ -122,6 +122,6 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
 }
 
 /// A thread's result; its panic is an error of ours, not of the whole process.
-pub(super) fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(crate) fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     handle.join().unwrap_or_else(|_| Err(Error::system("a thread that unpacks a layer failed: this is a bug in dhow")))
 }
