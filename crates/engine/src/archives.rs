@@ -1,10 +1,13 @@
-//! Images in and out: archives that are loaded and saved. The formats are the store's.
+//! Images in and out: archives that are loaded, saved and imported. The formats are the store's.
 
+use crate::config::ImportRequest;
 use crate::core::{Core, blocking};
 use crate::engine::SaveStream;
+use crate::plan::image;
 use crate::view::LoadEvent;
 use dhow_store::Piece;
-use dhow_types::{Error, Platform, Reference, Result};
+use dhow_types::{Digest, Error, Platform, Reference, Result};
+use jiff::Timestamp;
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -61,4 +64,26 @@ pub(crate) async fn save(core: &Arc<Core>, names: Vec<String>, platform: Option<
         }
     });
     Ok(SaveStream { size, pieces })
+}
+
+/// Makes an image of an archive of a root file system.
+pub(crate) async fn import(core: &Arc<Core>, input: Box<dyn Read + Send>, request: ImportRequest) -> Result<Digest> {
+    let ImportRequest { repository, tag, comment, changes, platform } = request;
+    // Before the first byte is read: a name or a change that is wrong need not wait for a large archive.
+    let reference = image::name(&repository, &tag)?;
+    let platform = match platform.as_deref() {
+        None | Some("") => Platform::host(),
+        Some(text) => text.parse()?,
+    };
+    let mut document = image::import(&platform, &changes, &comment, &Timestamp::now().to_string())?;
+    document.reference = reference;
+    let core = core.clone();
+    blocking(move || {
+        let made = core.store.import(input, document)?;
+        for warning in &made.warnings {
+            tracing::warn!("import: {warning}");
+        }
+        Ok(made.id)
+    })
+    .await
 }

@@ -6,10 +6,10 @@ use crate::container::create;
 use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::view::*;
-use crate::{archives, exec, images, info, list, logs, open, shown, stop};
+use crate::{archives, commit, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
-use dhow_types::{Platform, Result};
+use dhow_types::{Digest, Platform, Result};
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -186,6 +186,14 @@ impl Engine {
     /// The archive of images, by names or ids. Fails before it begins if one is missing or for another platform.
     pub async fn save(&self, names: Vec<String>, platform: Option<Platform>) -> Result<SaveStream> {
         archives::save(&self.core, names, platform).await
+    }
+    /// Makes an image of an archive of a root file system and gives its id. `input` is read on a thread of its own.
+    pub async fn import(&self, input: Box<dyn Read + Send>, request: ImportRequest) -> Result<Digest> {
+        archives::import(&self.core, input, request).await
+    }
+    /// Makes an image of a container and gives its id.
+    pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {
+        commit::commit(&self.core, request).await
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {

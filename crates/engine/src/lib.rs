@@ -5,6 +5,7 @@
 //! containers never depend on the life of the engine.
 
 mod archives;
+mod commit;
 pub mod config;
 mod container;
 mod copyup;
@@ -33,7 +34,10 @@ pub mod view;
 mod volumes;
 mod wait;
 
-pub use config::{AttachRequest, CreateRequest, ExecRequest, ExecStart, ListRequest, LogsRequest, WaitCondition};
+pub use config::{
+    AttachRequest, CommitRequest, CreateRequest, ExecRequest, ExecStart, ImportRequest, ListRequest, LogsRequest,
+    WaitCondition,
+};
 pub use container::attach::AttachTicket;
 pub use engine::{Engine, LoadStream, SaveStream, WaitTicket};
 pub use settings::Settings;

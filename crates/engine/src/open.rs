@@ -29,6 +29,7 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
     let shared = core.clone();
     let records = blocking(move || {
         let records = records(&shared)?;
+        crate::commit::thaw(&shared, &records);
         adopt(&shared, &records);
         Ok(records)
     })

@@ -136,6 +136,8 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
         Route::ImageLoad => archives::load(engine, call).await,
+        Route::ImageCreate => archives::create(engine, call).await,
+        Route::Commit => archives::commit(engine, call).await,
         Route::ImageSave | Route::ImageSaveSeveral => archives::save(engine, call).await,
         Route::NetworkList => networks::list(engine, call).await,
         Route::NetworkInspect => networks::inspect(engine, call).await,

@@ -63,7 +63,9 @@ impl Store {
                     "the archive is compressed with {what}, which dhow does not read: unpack it first with {tool}"
                 )));
             }
-            Content::Other => return Err(Error::invalid("this is no tar archive, nor one compressed with gzip or zstd")),
+            Content::Other => {
+                return Err(Error::invalid("this is no tar archive, nor one compressed with gzip or zstd"));
+            }
             Content::Gzip | Content::Zstd | Content::Tar => {}
         }
         let work = Work::new(self)?;
@@ -72,13 +74,19 @@ impl Store {
     }
 
     /// Makes an image of the layers of `parent` and the overlayfs upper directory `upper`. If nothing was changed it has
-    /// the layers of `parent` alone, as in Docker. It survives a power cut once this returns, or there is nothing.
-    pub fn commit(&self, parent: &Digest, upper: &Path, document: NewDocument) -> Result<Made> {
+    /// the layers of `parent` alone, as in Docker. `read` is called once `upper` was read, or could not be. The image
+    /// survives a power cut once this returns, or there is nothing.
+    pub fn commit(&self, parent: &Digest, upper: &Path, document: NewDocument, read: impl FnOnce()) -> Result<Made> {
         let work = Work::new(self)?;
         let layer = if is_untouched(upper, self.image(parent)?.layer_dirs.first().map(PathBuf::as_path))? {
+            read();
             None
         } else {
-            Some(self.layer_of(&work, Content::Tar, &Traffic::default(), |out| layer_tar(upper, out))?)
+            Some(self.layer_of(&work, Content::Tar, &Traffic::default(), |out| {
+                let written = layer_tar(upper, out);
+                read();
+                written
+            })?)
         };
         self.publish_made(&work, Some(parent), layer, document)
     }
@@ -154,7 +162,9 @@ impl Store {
             warnings = applied.warnings;
         }
         if layers.len() > MAX_LAYERS {
-            return Err(Error::invalid(format!("max depth exceeded: an image can't have more than {MAX_LAYERS} layers")));
+            return Err(Error::invalid(format!(
+                "max depth exceeded: an image can't have more than {MAX_LAYERS} layers"
+            )));
         }
         config.rootfs = RootFs { kind: "layers".to_owned(), diff_ids: layers.clone() };
         let bytes = serde_json::to_vec(&config).map_err(|e| Error::system(e.to_string())).context("write the image")?;

@@ -111,7 +111,9 @@ fn what_is_no_archive_or_breaks_off_leaves_nothing() {
         match f.store().import(Cursor::new(bytes), document(Some("bad:v1"))) {
             Err(error) => assert!(error.text().contains(text), "{what}: {error}"),
             // Confined is as good as refused; the canary is looked at below.
-            Ok(made) => assert!(text.is_empty() && f.store().remove(&made.id.to_string(), true, &|_| None).is_ok(), "{what}"),
+            Ok(made) => {
+                assert!(text.is_empty() && f.store().remove(&made.id.to_string(), true, &|_| None).is_ok(), "{what}")
+            }
         }
         f.assert_clean();
     }
@@ -155,12 +157,15 @@ fn a_writable_layer_becomes_an_image_on_its_parent() {
     let upper_dir = f.dir.path().join("root/containers/c/upper");
     std::fs::create_dir_all(&upper_dir).unwrap();
     upper(&upper_dir);
-    let made = f.store().commit(&parent, &upper_dir, document(Some("box:v1"))).unwrap();
+    let made = f.store().commit(&parent, &upper_dir, document(Some("box:v1")), || ()).unwrap();
     let image = f.store().resolve("box:v1").unwrap();
     assert_eq!((image.id, image.parent, image.image.layers.len()), (made.id, Some(parent), 2));
     assert_eq!(image.image.layers[0], Digest::of(&root_fs()));
     let tree = describe(&f.tree(&made.id));
-    assert_eq!(tree.iter().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(), ["etc", "etc/a", "etc/link", "etc/new", "etc/new/file", "replaced"]);
+    assert_eq!(
+        tree.iter().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(),
+        ["etc", "etc/a", "etc/link", "etc/new", "etc/new/file", "replaced"]
+    );
     assert!(tree[1].contains("dev 0"), "the deletion: {}", tree[1]);
     assert!(tree[4].contains(" 104711 "), "{}", tree[4]);
     assert!(tree[5].contains("trusted.overlay.opaque=\"y\""), "{}", tree[5]);
@@ -190,13 +195,13 @@ fn an_unchanged_container_adds_a_step_and_no_layer() {
     std::fs::create_dir(&upper).unwrap();
     let mode = std::fs::metadata(f.tree(&parent)).unwrap().permissions();
     std::fs::set_permissions(&upper, mode).unwrap();
-    let made = f.store().commit(&parent, &upper, document(None)).unwrap();
+    let made = f.store().commit(&parent, &upper, document(None), || ()).unwrap();
     let image = f.store().image(&made.id).unwrap();
     assert_eq!(image.layers, [Digest::of(&root_fs())]);
     assert!(image.config.history.last().unwrap().empty_layer);
     // Its root alone is a change, too.
     std::fs::set_permissions(&upper, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let made = f.store().commit(&parent, &upper, document(None)).unwrap();
+    let made = f.store().commit(&parent, &upper, document(None), || ()).unwrap();
     assert_eq!(f.store().image(&made.id).unwrap().layers.len(), 2);
     assert_eq!(std::fs::metadata(f.tree(&made.id)).unwrap().permissions().mode() & 0o7777, 0o700);
 }
@@ -210,12 +215,12 @@ fn a_commit_that_fails_leaves_nothing() {
     std::fs::create_dir(&upper).unwrap();
     std::fs::write(upper.join("file"), "x").unwrap();
     let gone = f.dir.path().join("root/containers/gone");
-    let error = f.store().commit(&parent, &gone, document(Some("box:v1"))).unwrap_err();
+    let error = f.store().commit(&parent, &gone, document(Some("box:v1")), || ()).unwrap_err();
     assert!(error.text().contains("gone"), "{error}");
-    let error = f.store().commit(&Digest::of(b"no"), &upper, document(None)).unwrap_err();
+    let error = f.store().commit(&Digest::of(b"no"), &upper, document(None), || ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     std::fs::write(upper.join(".wh.file"), "x").unwrap();
-    let error = f.store().commit(&parent, &upper, document(Some("box:v1"))).unwrap_err();
+    let error = f.store().commit(&parent, &upper, document(Some("box:v1")), || ()).unwrap_err();
     assert!(error.text().contains(".wh."), "{error}");
     assert_eq!(f.store().images().unwrap(), before);
     f.assert_clean();

@@ -15,6 +15,7 @@ mod inspect;
 pub mod keys;
 mod listing;
 mod logs;
+mod making;
 pub mod output;
 mod ps;
 mod run;
@@ -72,6 +73,8 @@ const COMMANDS: &[Command] = &[
     command!("images", "Images", "List images", images::images),
     command!("load", "Images", "Load images from an archive (docker save, OCI layout)", archives::load),
     command!("save", "Images", "Save images to an archive", archives::save),
+    command!("import", "Images", "Make an image of an archive of a root file system", making::import),
+    command!("commit", "Images", "Make an image of a container's changes", making::commit),
     command!("tag", "Images", "Give an image another name", images::tag),
     command!("rmi", "Images", "Remove images", images::rmi),
     command!("create", "More", "Create a container without starting it", run::create),
@@ -90,7 +93,6 @@ const UNBUILT: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "config",
     "context",
@@ -99,7 +101,6 @@ const UNBUILT: &[&str] = &[
     "events",
     "export",
     "history",
-    "import",
     "login",
     "logout",
     "manifest",
@@ -211,12 +212,13 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
     let short = match (name.as_str(), sub.as_str()) {
         ("container", "ls" | "list" | "ps") => "ps",
         ("container", "inspect") | ("image", "inspect") => "inspect",
-        ("container", "attach" | "create" | "exec" | "kill" | "logs" | "rm" | "run" | "start" | "stop" | "wait") => {
-            &sub
-        }
+        (
+            "container",
+            "attach" | "commit" | "create" | "exec" | "kill" | "logs" | "rm" | "run" | "start" | "stop" | "wait",
+        ) => &sub,
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",
-        ("image", "load" | "save" | "tag") => &sub,
+        ("image", "import" | "load" | "save" | "tag") => &sub,
         ("system", "info") => "info",
         ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
         _ => return (name, words),

@@ -14,6 +14,7 @@ pub use host::{EndpointConfig, HostConfig, LogConfig, PortBinding, RestartPolicy
 pub use mounts::{BindOptions, MountConfig, TmpfsOptions, VolumeOptions};
 pub use resources::{DeviceMapping, Resources, ThrottleDevice, Ulimit, WeightDevice};
 
+use dhow_types::image::RunConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,6 +31,42 @@ pub struct CreateRequest {
     /// Settings per network (`NetworkingConfig.EndpointsConfig`).
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// `os[/arch[/variant]]`; `None` takes the image as it is.
+    pub platform: Option<String>,
+}
+
+/// A request to make an image of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CommitRequest {
+    /// The container, by name or id.
+    pub container: String,
+    /// The image's name, possibly with a tag; empty for none.
+    pub repository: String,
+    /// Its tag; empty for the one in `repository`, else `latest`.
+    pub tag: String,
+    /// A note about the change.
+    pub comment: String,
+    /// Who made it.
+    pub author: String,
+    /// Freeze a running container while its layer is read.
+    pub pause: bool,
+    /// Dockerfile instructions that edit the configuration.
+    pub changes: Vec<String>,
+    /// The configuration to start from; `None` takes the container's.
+    pub config: Option<RunConfig>,
+}
+
+/// A request to make an image of an archive of a root file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportRequest {
+    /// The image's name, possibly with a tag; empty for none.
+    pub repository: String,
+    /// Its tag; empty for the one in `repository`, else `latest`.
+    pub tag: String,
+    /// A note about whence it came.
+    pub comment: String,
+    /// Dockerfile instructions that edit the configuration.
+    pub changes: Vec<String>,
+    /// `os[/arch[/variant]]`; `None` is this machine's.
     pub platform: Option<String>,
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Container {
     queue: mpsc::Sender<Command>,
     /// Told whenever something in `shared` changes that somebody may wait for.
     changed: Notify,
+    /// Held by the commit that runs.
+    pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
     /// Counts the links to shims, so that a late report of an old one is known.
     generation: AtomicU64,
 }
@@ -92,6 +94,7 @@ impl Container {
             shared: Mutex::new(shared),
             queue,
             changed: Notify::new(),
+            committing: Arc::default(),
             generation: AtomicU64::new(0),
         });
         tokio::spawn(run(core.clone(), me.clone(), commands));

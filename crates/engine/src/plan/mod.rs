@@ -8,6 +8,7 @@ pub mod check;
 pub mod devices;
 pub mod facts;
 pub mod hosts;
+pub mod image;
 pub mod keys;
 pub mod log;
 pub mod merge;

@@ -23,7 +23,7 @@ pub(crate) fn create(
     })
 }
 
-fn to_engine(config: api::ContainerConfig) -> Result<engine::ContainerConfig> {
+pub(crate) fn to_engine(config: api::ContainerConfig) -> Result<engine::ContainerConfig> {
     let api::ContainerConfig {
         hostname,
         domainname,

@@ -5,6 +5,7 @@ use crate::request::Query;
 use dhow_api as api;
 use dhow_api::{ApiVersion, Filters};
 use dhow_engine::view::{ImageRemoved, ImageView, LoadEvent};
+use dhow_types::image::RunConfig;
 use dhow_types::{Context, Error, Platform, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -177,6 +178,18 @@ pub(crate) fn platform(query: &Query, version: ApiVersion) -> Result<Option<Plat
         ("", "") => Err(Error::invalid("platform is empty: give its os and architecture")),
         ("", _) | (_, "") => Err(Error::invalid("both OS and Architecture must be provided")),
         (os, architecture) => Ok(Some(Platform::new(os, architecture, &asked.variant))),
+    }
+}
+
+/// The configuration that came with a commit; none if nothing in it was set. What belongs to a container alone is left
+/// out of images, as in Docker.
+pub(crate) fn run_config(body: Option<api::ContainerConfig>) -> Result<Option<RunConfig>> {
+    match body {
+        Some(config) if config != api::ContainerConfig::default() => {
+            let config = super::config::to_engine(config)?;
+            Ok(Some(dhow_engine::plan::image::of_container(&config)))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -5,8 +5,10 @@ use crate::convert::image;
 use crate::reply::{Body, Reply};
 use crate::request::RequestBody;
 use bytes::{Buf, Bytes};
-use dhow_engine::Engine;
+use dhow_api::{ContainerConfig, IdResponse, JsonMessage};
+use dhow_engine::{CommitRequest, Engine, ImportRequest};
 use dhow_types::{Error, Result};
+use hyper::StatusCode;
 use std::io::Read;
 use std::task::{Poll, ready};
 use tokio::sync::mpsc;
@@ -76,6 +78,61 @@ pub(crate) async fn save(engine: &Engine, call: Call) -> Result<Reply> {
     };
     let saved = engine.save(names, platform).await?;
     Ok(Reply::body("application/x-tar", Body::stream(Some(saved.size), saved.pieces)))
+}
+
+/// `POST /images/create`: an import. Its other half, the pull, is not built.
+pub(crate) async fn create(engine: &Engine, call: Call) -> Result<Reply> {
+    let query = &call.query;
+    let source = match (query.get("fromImage"), query.get("fromSrc")) {
+        (Some(_), _) => {
+            return Err(Error::not_implemented(
+                "POST /images/create with fromImage (pull) is not supported by dhow yet: load an archive of the image",
+            ));
+        }
+        (None, Some(source)) => source,
+        (None, None) => {
+            return Err(Error::invalid("neither fromImage nor fromSrc: name what to create the image from"));
+        }
+    };
+    if source != "-" {
+        return Err(Error::not_implemented(format!(
+            "importing from a URL ({source}) is not supported: fetch it and give it as the body, \
+             for example `curl -L URL | dhow import - NAME`"
+        )));
+    }
+    let request = ImportRequest {
+        repository: query.get("repo").unwrap_or_default().to_owned(),
+        tag: query.get("tag").unwrap_or_default().to_owned(),
+        comment: query.get("message").map_or_else(|| format!("Imported from {source}"), str::to_owned),
+        changes: query.all("changes").map(str::to_owned).collect(),
+        platform: query.get("platform").map(str::to_owned),
+    };
+    let (to_thread, pieces) = mpsc::channel(PIECES_AHEAD);
+    tokio::spawn(feed(call.body, to_thread));
+    let id = engine.import(Box::new(Archive { pieces, rest: Bytes::new() }), request).await?;
+    Ok(Reply::json(&JsonMessage { status: id.to_string(), ..JsonMessage::default() }))
+}
+
+/// `POST /commit`
+pub(crate) async fn commit(engine: &Engine, call: Call) -> Result<Reply> {
+    let query = call.query.clone();
+    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
+    let mut request = CommitRequest {
+        container: text("container"),
+        repository: text("repo"),
+        tag: text("tag"),
+        comment: text("comment"),
+        author: text("author"),
+        pause: query.get("pause").is_none() || query.flag("pause"),
+        changes: query.all("changes").map(str::to_owned).collect(),
+        config: None,
+    };
+    if request.container.is_empty() {
+        return Err(Error::invalid("no container was named: give the parameter container"));
+    }
+    request.config = image::run_config(call.json::<Option<ContainerConfig>>().await?)?;
+    let id = engine.commit(request).await?;
+    Ok(Reply::json_with(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
 }
 
 #[cfg(test)]

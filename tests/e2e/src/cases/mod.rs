@@ -8,6 +8,7 @@ mod images;
 mod lifecycle;
 mod limits;
 mod logs;
+mod making;
 mod network;
 mod recovery;
 mod run;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Case> {
         logs::cases(),
         images::cases(),
         archive::cases(),
+        making::cases(),
         limits::cases(),
         security::cases(),
         terminal::cases(),

@@ -161,7 +161,7 @@ impl Expansion<'_> {
         // With a colon an empty variable counts as one that is not set.
         let set = value.as_ref().is_some_and(|v| !colon || !v.is_empty());
         match self.next() {
-            Some('}') if !colon => return Ok(value.unwrap_or_default()),
+            Some('}') if !colon => Ok(value.unwrap_or_default()),
             Some(modifier @ ('-' | '+' | '?')) => {
                 if self.depth == MAX_NESTING {
                     return Err(Error::invalid("variables are nested too deep"));
