@@ -19,10 +19,16 @@ const ROADS: &[Road] = &[
     ("docker archive, gzip outside", |f, layer| one(f, Packing::Gzip.pack(&docker_of(layer, Packing::Plain, None)))),
     ("OCI layout, gzip", |f, layer| one(f, layout_of(layer, Packing::Gzip, Some("x:1")))),
     ("OCI layout, zstd", |f, layer| one(f, layout_of(layer, Packing::Zstd, None))),
+    ("import", |f, layer| import(f, layer.to_vec())),
+    ("import, gzip", |f, layer| import(f, Packing::Gzip.pack(layer))),
 ];
 
 fn one(f: &Fixture, archive: Vec<u8>) -> Result<Digest> {
     Ok(f.load(archive)?[0].id)
+}
+
+fn import(f: &Fixture, archive: Vec<u8>) -> Result<Digest> {
+    Ok(f.store().import(std::io::Cursor::new(archive), dhow_store::NewDocument::default())?.id)
 }
 
 fn every_row_through((road, bring): Road) {
