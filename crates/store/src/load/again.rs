@@ -65,6 +65,8 @@ pub(crate) fn apply_blob(blob: &Path, dir: &Path, limits: &Limits) -> Result<(Di
     (&file).take(LOOK as u64).read_to_end(&mut start).with_context(|| format!("read {}", blob.display()))?;
     file.rewind().with_context(|| format!("read {}", blob.display()))?;
     let content = sniff(&start);
+    let traffic = Traffic::default();
+    let mut file = traffic.received(file);
     let pool = Pool::new(BUFFERS);
     let traffic = Traffic::default();
     let mut file = traffic.received(file);
