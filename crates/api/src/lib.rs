@@ -8,6 +8,7 @@
 
 mod document;
 
+pub mod check;
 pub mod config;
 pub mod container;
 pub mod exec;
@@ -21,6 +22,7 @@ pub mod stdcopy;
 pub mod system;
 pub mod version;
 
+pub use check::{CheckDone, CheckFinding, CheckLine};
 pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig};
 pub use container::{
     ContainerInspect, ContainerState, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworks, Health,

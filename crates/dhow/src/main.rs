@@ -7,6 +7,7 @@ mod cli;
 mod daemon;
 mod flags;
 mod oci;
+mod offline;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,6 +31,7 @@ fn role(name: &str, mut words: Vec<OsString>) -> i32 {
     match words.first().and_then(|w| w.to_str()) {
         Some("daemon") => daemon::main(words.split_off(1)),
         Some("oci") => oci::main(words.split_off(1)),
+        Some("system") if cli::check::is_offline(&words) => offline::main(words.split_off(2)),
         Some("shim") => shim(words.split_off(1)),
         _ => cli::main(words),
     }

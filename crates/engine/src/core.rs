@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) execs: Execs,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
+    /// Held by the check of the store that runs.
+    pub(crate) checking: Mutex<()>,
     /// Stable id of this root.
     pub(crate) root_id: String,
 }

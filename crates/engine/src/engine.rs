@@ -6,7 +6,7 @@ use crate::container::create;
 use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::view::*;
-use crate::{archives, commit, exec, images, info, list, logs, open, shown, stop};
+use crate::{archives, check, commit, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
 use dhow_types::{Digest, Platform, Result};
@@ -194,6 +194,10 @@ impl Engine {
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {
         commit::commit(&self.core, request).await
+    }
+    /// Checks the store, and mends it with `repair`; what is found comes through the channel, the end last.
+    pub fn check(&self, repair: bool) -> mpsc::Receiver<CheckEvent> {
+        check::check(&self.core, repair)
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {

@@ -5,6 +5,7 @@
 //! containers never depend on the life of the engine.
 
 mod archives;
+mod check;
 mod commit;
 pub mod config;
 mod container;
@@ -34,6 +35,7 @@ pub mod view;
 mod volumes;
 mod wait;
 
+pub use check::check_root;
 pub use config::{
     AttachRequest, CommitRequest, CreateRequest, ExecRequest, ExecStart, ImportRequest, ListRequest, LogsRequest,
     WaitCondition,

@@ -100,6 +100,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         execs: Default::default(),
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
+        checking: Mutex::default(),
         root_id,
         settings,
     })

@@ -280,6 +280,37 @@ pub enum ImageRemoved {
     Deleted(Digest),
 }
 
+/// What a check of the store tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckEvent {
+    /// Something was found.
+    Finding {
+        /// What it is about.
+        about: String,
+        /// What is wrong with it.
+        problem: String,
+        /// `mendable`, `mended`, `wrong` or `note`.
+        outcome: &'static str,
+        /// What to do.
+        advice: Option<String>,
+    },
+    /// The end.
+    Done {
+        /// Images looked at.
+        images: u64,
+        /// Layers looked at.
+        layers: u64,
+        /// Bytes of layers that were read.
+        bytes: u64,
+        /// Things that are wrong now.
+        wrong: u64,
+        /// Things that were wrong and are mended.
+        mended: u64,
+    },
+    /// The check could not go on; nothing follows.
+    Failed(dhow_types::Error),
+}
+
 /// What happens during a load.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LoadEvent {

@@ -33,6 +33,7 @@ pub(crate) enum Route {
     Commit,
     NetworkList,
     NetworkInspect,
+    DhowCheck,
 }
 
 /// What a method and a path lead to.
@@ -78,6 +79,7 @@ const BUILT: &[(&str, &str, Route)] = &[
     ("GET", "/images/{name}/get", Route::ImageSave),
     ("GET", "/networks", Route::NetworkList),
     ("GET", "/networks/{id}", Route::NetworkInspect),
+    ("POST", "/dhow/check", Route::DhowCheck),
 ];
 
 const UNBUILT: &[(&str, &str)] = &[

@@ -5,6 +5,7 @@
 mod archives;
 mod attach;
 mod autostart;
+pub mod check;
 mod containers;
 pub mod context;
 mod exec;
@@ -84,6 +85,7 @@ const COMMANDS: &[Command] = &[
     command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
     command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
     command!("version", "More", "Show the versions of client and daemon", info::version),
+    command!("check", "More", "Check that the store is whole, and mend it (system check)", check::check),
     command!("info", "More", "Show what the daemon is and what the machine offers", info::info),
 ];
 
@@ -220,6 +222,7 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         ("image", "rm" | "remove") => "rmi",
         ("image", "import" | "load" | "save" | "tag") => &sub,
         ("system", "info") => "info",
+        ("system", "check") => "check",
         ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
         _ => return (name, words),
     }

@@ -84,6 +84,12 @@ enum Command {
 }
 
 impl Container {
+    /// Whether it runs or is on its way to.
+    pub(crate) fn is_busy(&self) -> bool {
+        let shared = self.shared();
+        shared.starting || shared.record.state.status == Status::Running
+    }
+
     /// Starts the task of a container.
     pub(crate) fn spawn(core: &Arc<Core>, record: Record) -> Arc<Self> {
         let (queue, commands) = mpsc::channel(MAX_QUEUE);

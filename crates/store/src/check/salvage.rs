@@ -6,7 +6,7 @@
 
 use super::{Checked, Finding, Outcome};
 use crate::db::{self, Database, LayerBlob, NewImage};
-use crate::{Durability, Store, StoreConfig, images, lock};
+use crate::{ContainerRow, Durability, Store, StoreConfig, images, lock};
 use dhow_types::image::{Document, MAX_DOCUMENT};
 use dhow_types::{Context as _, Digest, Error, ErrorKind, ImageConfig, Result};
 use std::collections::{HashMap, HashSet};
@@ -16,13 +16,13 @@ use std::path::Path;
 /// Where writable layers go whose containers nobody knows any more.
 const LOST: &str = "lost-containers";
 
-/// Checks the root of a daemon that does not run. `in_use` says whether a container that still runs uses a layer.
+/// Checks the root of a daemon that does not run. `running` says whether a container may run without it.
 /// Fails if a daemon has the root, or if there is none.
 pub fn check_root(
     root: &Path,
     config: StoreConfig,
     repair: bool,
-    in_use: &dyn Fn(&Digest) -> bool,
+    running: &dyn Fn(&ContainerRow) -> bool,
     report: &mut dyn FnMut(Finding),
 ) -> Result<Checked> {
     if !root.join("layers").is_dir() {
@@ -54,7 +54,14 @@ pub fn check_root(
     } else {
         drop(lock);
     }
-    let mut checked = Store::open(root, config)?.check(repair, in_use, report)?;
+    let store = Store::open(root, config)?;
+    let mut used = HashSet::new();
+    for row in store.inner.db.containers()?.iter().filter(|row| running(row)) {
+        if let Some(image) = row.image {
+            used.extend(store.inner.db.listed_layers(&image)?.unwrap_or_default());
+        }
+    }
+    let mut checked = store.check(repair, &|layer| used.contains(layer), report)?;
     checked.mended += mended;
     Ok(checked)
 }
