@@ -1,0 +1,55 @@
+//! Carries out a list of commands on a store, a line of output for each, so that a test can strike it dead between any
+//! two system calls: `strike ROOT SCRIPT`.
+//!
+//! A line of the script: `load ARCHIVE`, `tag SOURCE NAME`, `rmi NAME`, `check`. A line of output: `done N`, or
+//! `failed N: why` after which the next command is carried out all the same.
+
+use dhow_store::{Store, StoreConfig};
+use dhow_types::{Error, Result};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, root, script] = args.as_slice() else {
+        return Err("usage: strike ROOT SCRIPT".into());
+    };
+    let mut out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let script = std::fs::read_to_string(script)?;
+    let store = match Store::open(Path::new(root), StoreConfig { keep_blobs: true, ..StoreConfig::default() }) {
+        Ok(store) => store,
+        Err(e) => {
+            say(&mut out, &format!("failed open: {e}\n"));
+            return Ok(());
+        }
+    };
+    say(&mut out, "done open\n");
+    for (number, line) in script.lines().enumerate() {
+        let result = one(&store, &line.split(' ').collect::<Vec<_>>());
+        match result {
+            Ok(()) => say(&mut out, &format!("done {number}\n")),
+            Err(e) => say(&mut out, &format!("failed {number}: {e}\n")),
+        }
+    }
+    Ok(())
+}
+
+/// One write a line, without a buffer; tried again, because this write, too, may be told to fail once.
+fn say(out: &mut File, line: &str) {
+    let _ = out.write_all(line.as_bytes()).or_else(|_| out.write_all(line.as_bytes()));
+}
+
+fn one(store: &Store, words: &[&str]) -> Result<()> {
+    match words {
+        ["load", archive] => store.load(std::fs::File::open(archive)?, &mut |_| {}).map(drop),
+        ["tag", source, name] => store.tag(source, &name.parse()?),
+        ["rmi", name] => store.remove(name, false, &|_| None).map(drop),
+        ["check"] => match store.verify()?.first() {
+            None => Ok(()),
+            Some(problem) => Err(Error::system(problem.clone())),
+        },
+        _ => Err(Error::invalid(format!("unknown command {words:?}"))),
+    }
+}
