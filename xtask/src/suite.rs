@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "python3-docker",
     "python3-seccomp",
     "qemu-system-x86",
+    "strace",
     "util-linux",
 ];
 

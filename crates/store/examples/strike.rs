@@ -1,10 +1,11 @@
 //! Carries out a list of commands on a store, a line of output for each, so that a test can strike it dead between any
 //! two system calls: `strike ROOT SCRIPT`.
 //!
-//! A line of the script: `load ARCHIVE`, `tag SOURCE NAME`, `rmi NAME`, `check`. A line of output: `done N`, or
+//! A line of the script: `load ARCHIVE`, `import TAR NAME`, `commit IMAGE UPPER NAME`, `tag SOURCE NAME`, `rmi NAME`,
+//! `check`. A line of output: `done N`, or
 //! `failed N: why` after which the next command is carried out all the same.
 
-use dhow_store::{Store, StoreConfig};
+use dhow_store::{NewDocument, Store, StoreConfig};
 use dhow_types::{Error, Result};
 use std::fs::File;
 use std::io::Write as _;
@@ -41,9 +42,21 @@ fn say(out: &mut File, line: &str) {
     let _ = out.write_all(line.as_bytes()).or_else(|_| out.write_all(line.as_bytes()));
 }
 
+/// What an image that is made here is beside its layers: always the same, so that its id is.
+fn document(name: &str) -> Result<NewDocument> {
+    Ok(NewDocument { reference: Some(name.parse()?), ..NewDocument::default() })
+}
+
 fn one(store: &Store, words: &[&str]) -> Result<()> {
     match words {
         ["load", archive] => store.load(std::fs::File::open(archive)?, &mut |_| {}).map(drop),
+        ["import", tar, name] => store.import(File::open(tar)?, document(name)?).map(drop),
+        ["commit", image, upper, name] => {
+            let parent = store.resolve(image)?;
+            let mut document = document(name)?;
+            document.config = parent.image.config.clone();
+            store.commit(&parent.id, Path::new(upper), document, || ()).map(drop)
+        }
         ["tag", source, name] => store.tag(source, &name.parse()?),
         ["rmi", name] => store.remove(name, false, &|_| None).map(drop),
         ["check"] => match store.verify()?.first() {

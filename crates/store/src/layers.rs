@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     held: HashMap<Digest, usize>,
+    /// Something that no row names may lie about, because putting it away failed.
+    untidy: bool,
 }
 
 /// A hold on layers, given back when dropped.
@@ -99,7 +101,18 @@ impl Store {
         let root = File::open(self.root())?;
         rustix::fs::syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")?;
 
-        let _leases = self.publishing();
+        let mut leases = self.publishing();
+        let result = self.place(&mut p, &documents);
+        leases.untidy |= result.is_err();
+        // Also the second manifest of an image that was here is not wanted.
+        let expected: HashSet<Digest> = self.inner.db.expected_blobs().unwrap_or_default().into_iter().collect();
+        leases.untidy |= documents.iter().any(|(digest, _)| !expected.contains(digest));
+        self.tidy(&mut leases);
+        result
+    }
+
+    /// Moves everything to its place and then names it in the database.
+    fn place(&self, p: &mut Publication, documents: &[(Digest, PathBuf)]) -> Result<()> {
         let paths = self.paths();
         let place =
             |from: &Path, to: &Path| std::fs::rename(from, to).with_context(|| format!("publish {}", to.display()));
@@ -128,7 +141,7 @@ impl Store {
                 place(path, &paths.blob(&blob.digest))?;
             }
         }
-        for (digest, path) in &documents {
+        for (digest, path) in documents {
             place(path, &paths.blob(digest))?;
         }
         for dir in ["layers", "recipes", "blobs/sha256"] {
@@ -141,33 +154,54 @@ impl Store {
     }
 
     /// Removes layers that no image has and nobody holds; the caller is publishing. Returns their diff ids.
-    pub(crate) fn collect(&self, leases: &Leases) -> Result<Vec<Digest>> {
+    pub(crate) fn collect(&self, leases: &mut Leases) -> Result<Vec<Digest>> {
         let (layers, blobs) = self.inner.db.remove_unused_layers(&|d| leases.held.contains_key(d))?;
         for id in &layers {
-            self.inner.trash.put(&self.paths().layer(id))?;
-            self.inner.trash.put(&self.paths().recipe(id))?;
-            self.inner.trash.put(&self.paths().displaced(id))?;
+            self.put_away(leases, &self.paths().layer(id));
+            self.put_away(leases, &self.paths().recipe(id));
+            self.put_away(leases, &self.paths().displaced(id));
         }
         for blob in &blobs {
-            self.inner.trash.put(&self.paths().blob(blob))?;
+            self.put_away(leases, &self.paths().blob(blob));
         }
         Ok(layers)
     }
 
+    /// Moves to the trash what no row names any more. It is gone for everybody already: that it can't be moved now is no
+    /// failure of the removal, and it is tried again later.
+    pub(crate) fn put_away(&self, leases: &mut Leases, path: &Path) {
+        leases.untidy |= self.inner.trash.put(path).is_err();
+    }
+
+    /// Puts away what could not be put away before, if there is anything; the caller is publishing.
+    pub(crate) fn tidy(&self, leases: &mut Leases) {
+        if leases.untidy {
+            // A transaction that failed while it was written down must not come back from the journal after its files
+            // are gone.
+            leases.untidy = self.inner.db.settle().and_then(|()| self.clear_strays()).is_err();
+        }
+    }
+
+    /// Says that something may lie about.
+    pub(crate) fn untidy(leases: &mut Leases) {
+        leases.untidy = true;
+    }
+
     /// At start: everything on disk that no row names goes.
     pub(crate) fn clear_half_done(&self) -> Result<()> {
-        let paths = self.paths();
         self.clear("tmp", |_| false)?;
-        {
-            let leases = self.publishing();
-            self.collect(&leases)?;
-        }
+        let mut leases = self.publishing();
+        self.collect(&mut leases)?;
+        self.clear_strays()
+    }
+
+    /// Everything that no row names, but what is being made.
+    fn clear_strays(&self) -> Result<()> {
         let layers: HashSet<String> = self.inner.db.layers()?.iter().map(|l| l.diff_id.hex()).collect();
         let blobs: HashSet<String> = self.inner.db.expected_blobs()?.iter().map(Digest::hex).collect();
         self.clear("layers", |name| layers.contains(name))?;
         self.clear("recipes", |name| layers.contains(name.strip_suffix(".displaced").unwrap_or(name)))?;
-        let dir = paths.dir("blobs").join("sha256");
-        self.clear_in(&dir, |name| blobs.contains(name))
+        self.clear_in(&self.paths().dir("blobs").join("sha256"), |name| blobs.contains(name))
     }
 
     fn clear(&self, dir: &'static str, keep: impl Fn(&str) -> bool) -> Result<()> {

@@ -37,7 +37,7 @@ impl Store {
     /// Removes the name `name`, and the image itself if that was its last name, or the image with the id `name`.
     /// `in_use` names a container that uses an image, a running one before a stopped one.
     pub fn remove(&self, name: &str, force: bool, in_use: &dyn Fn(&Digest) -> Option<InUse>) -> Result<Vec<Removed>> {
-        let leases = self.publishing();
+        let mut leases = self.publishing();
         let id = self.resolve_id(name)?;
         let row = self.inner.db.image_rows(Some(&id))?.pop().ok_or_else(|| no_such_image(name))?;
         let plan = plan(name, &row, force, in_use(&id).as_ref())?;
@@ -50,14 +50,19 @@ impl Store {
         self.inner.db.remove_image(&plan.untag, Some(&id))?;
         lock_anyway(&self.inner.images).remove(&id);
         removed.push(Removed::Deleted(id));
-        let gone = self.collect(&leases)?;
+        // The image is gone from here on, whatever comes: what can't be put away now is put away later.
+        let gone = self.collect(&mut leases).unwrap_or_else(|_| {
+            Self::untidy(&mut leases);
+            Vec::new()
+        });
         let chains = chain_ids(&layers);
         removed.extend(
             layers.iter().zip(chains).rev().filter(|(l, _)| gone.contains(l)).map(|(_, c)| Removed::Deleted(c)),
         );
         for blob in [Some(id), row.manifest].iter().flatten() {
-            self.inner.trash.put(&self.paths().blob(blob))?;
+            self.put_away(&mut leases, &self.paths().blob(blob));
         }
+        self.tidy(&mut leases);
         Ok(removed)
     }
 }

@@ -167,7 +167,8 @@ impl Check<'_> {
     /// Files and directories that no row names.
     pub(super) fn strays(&mut self) -> Result<()> {
         // Publications and removals change files and rows while they hold this: between them both agree.
-        let held = self.store.publishing();
+        let mut held = self.store.publishing();
+        self.store.tidy(&mut held);
         let db = &self.store.inner.db;
         let layers: HashSet<String> = db.layers()?.iter().map(|l| l.diff_id.hex()).collect();
         let blobs: HashSet<String> = db.expected_blobs()?.iter().map(Digest::hex).collect();
@@ -224,8 +225,8 @@ impl Check<'_> {
 
     /// Layers of images that were removed while they were being checked go now.
     pub(super) fn forget_removed(&mut self) -> Result<()> {
-        let leases = self.store.publishing();
-        self.store.collect(&leases).map(drop)
+        let mut leases = self.store.publishing();
+        self.store.collect(&mut leases).map(drop)
     }
 }
 

@@ -89,6 +89,13 @@ impl Database {
         Ok(out)
     }
 
+    /// Brings the journal's content into the file and empties it, so that nothing of a transaction that failed is left
+    /// in it.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let busy: i64 = self.read(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0)))?;
+        if busy == 0 { Ok(()) } else { Err(Error::system("the database's journal is in use")) }
+    }
+
     /// A value of the table `meta`.
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
         use rusqlite::OptionalExtension as _;
