@@ -9,7 +9,6 @@ mod support;
 
 use dhow_store::{Store, StoreConfig};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -253,7 +252,7 @@ impl Random {
         let seed = std::env::var("DHOW_FAULT_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
             u64::from(std::process::id()) ^ Instant::now().elapsed().as_nanos() as u64 ^ jiff_nanos()
         });
-        println!("seed: DHOW_FAULT_SEED={seed}");
+        tell(&format!("seed: DHOW_FAULT_SEED={seed}"));
         Self(seed)
     }
     fn below(&mut self, n: usize) -> usize {
@@ -302,7 +301,7 @@ fn killed_at_every_system_call() {
     let counts = counted(&mut range, CALLS);
     let mut random = Random::new();
     let plan = plan(&counts, rounds(), &mut random);
-    let (mut killed, mut calls) = (0, String::new());
+    let mut killed = 0;
     for (call, when) in &plan {
         let what = format!("{call} number {when}");
         let (lines, code) =
@@ -315,10 +314,6 @@ fn killed_at_every_system_call() {
         assert!(state == old || state == new, "{what}: after {lines:?} there is {state:?}, not {old:?} or {new:?}");
         killed += usize::from(code != Some(0));
     }
-    for (call, n) in &counts {
-        let _ = write!(calls, " {call}:{n}");
-    }
-    println!("killed {killed} of {} times; slowest start {:?}; calls{calls}", plan.len(), range.slowest);
     // Threads share the work differently from run to run, so that a few numbers are never reached.
     assert!(killed * 10 >= plan.len() * 7, "only {killed} of {} runs were struck", plan.len());
     tell(&format!("faults: killed {killed} times, slowest start after it {:?}", range.slowest));

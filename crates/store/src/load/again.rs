@@ -68,8 +68,6 @@ pub(crate) fn apply_blob(blob: &Path, dir: &Path, limits: &Limits) -> Result<(Di
     let traffic = Traffic::default();
     let mut file = traffic.received(file);
     let pool = Pool::new(BUFFERS);
-    let traffic = Traffic::default();
-    let mut file = traffic.received(file);
     std::thread::scope(|scope| {
         let (mut writer, reader) = pipe(&pool);
         let traffic = &traffic;

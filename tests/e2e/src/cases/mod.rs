@@ -2,6 +2,7 @@
 
 mod archive;
 mod clients;
+mod crash;
 mod errors;
 mod exec;
 mod images;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         terminal::cases(),
         network::cases(),
         recovery::cases(),
+        crash::cases(),
         errors::cases(),
         clients::cases(),
     ]
