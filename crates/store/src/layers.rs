@@ -97,9 +97,7 @@ impl Store {
             std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
             documents.push((*digest, path));
         }
-        // One pass over the file system instead of an fsync for each of many thousand files.
-        let root = File::open(self.root())?;
-        rustix::fs::syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")?;
+        crate::sync::sync(work)?;
 
         let mut leases = self.publishing();
         let result = self.place(&mut p, &documents);

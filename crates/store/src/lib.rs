@@ -20,6 +20,7 @@ mod rebuild;
 mod recipe;
 mod remove;
 mod save;
+mod sync;
 mod tar;
 mod trash;
 
