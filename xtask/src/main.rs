@@ -25,7 +25,7 @@ cargo xtask COMMAND
                               make image archives from Debian packages (default: all, into images/)
   test [--no-vm] [FILTER...]  install what the tests need, then gates, unit tests, end-to-end tests and a
                               short selection in the virtual machine; the last line counts them all
-  vm [--short|--full] [--binary FILE]... [FILTER...]
+  vm [--short|--full] [--power-cuts N] [--binary FILE]... [FILTER...]
                               boot a Debian kernel with pure cgroup v2 in qemu and run tests there
   bench [ARGUMENTS]           measure dhow and the engines beside it, and write docs/benchmarks.md
 ";

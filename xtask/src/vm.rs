@@ -3,6 +3,8 @@
 //! The machine is made anew each time, of packages (kernel, busybox) and of statically linked test programs, as one
 //! initial RAM file system. Results come over the serial line, between marks that `init.sh` prints.
 
+mod power;
+
 use crate::cpio::Cpio;
 use crate::tally::Tally;
 use crate::{images, modules, packages, run};
@@ -19,6 +21,8 @@ const MODULES: &[&str] = &[
     "veth",
     "bridge",
     "loop",
+    "virtio_pci",
+    "virtio_blk",
     "nf_conntrack",
     "nf_conntrack_netlink",
     "nf_nat",
@@ -56,21 +60,25 @@ struct Step {
     command: String,
 }
 
-/// `cargo xtask vm [--short|--full] [--binary FILE]... [FILTER...]`.
+/// `cargo xtask vm [--short|--full] [--power-cuts N] [--binary FILE]... [FILTER...]`.
 pub fn command(words: &[String]) -> Result<bool> {
     let (mut extent, mut binaries, mut filters) = (Extent::Short, Vec::new(), Vec::new());
+    let mut cuts = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
             "--short" => extent = Extent::Short,
             "--full" => extent = Extent::Full,
+            "--power-cuts" => cuts = Some(words.next().context("--power-cuts wants a number")?.parse()?),
             "--binary" => binaries.push(PathBuf::from(words.next().context("--binary wants a file")?)),
             _ if word.starts_with('-') => bail!("unknown option {word}"),
             _ => filters.push(word.clone()),
         }
     }
     let mut tally = Tally::default();
-    if binaries.is_empty() {
+    if let Some(cuts) = cuts {
+        power::cuts(cuts, &mut tally)?;
+    } else if binaries.is_empty() {
         selection(extent, &filters, &mut tally)?;
     } else {
         let mut machine = Machine::new()?;
@@ -103,12 +111,12 @@ pub fn selection(extent: Extent, filters: &[String], tally: &mut Tally) -> Resul
     }
     let busybox = images::make("busybox", &run::root().join("images"), false)?;
     machine.cpio.file("system/images/busybox.tar", 0o644, &busybox)?;
-    let filters = match (filters.is_empty(), extent) {
+    let chosen = match (filters.is_empty(), extent) {
         (false, _) => filters.join(" "),
         (true, Extent::Short) => SHORT.join(" "),
         (true, Extent::Full) => String::new(),
     };
-    let e2e = format!("dhow-e2e --dhow /bin/dhow --images /images {filters}");
+    let e2e = format!("dhow-e2e --dhow /bin/dhow --images /images {chosen}");
     machine.step("e2e", &e2e);
     if extent == Extent::Full {
         // A daemon below a group with processes of its own has to make room before it can use controllers.
@@ -117,7 +125,8 @@ pub fn selection(extent: Extent, filters: &[String], tally: &mut Tally) -> Resul
             &format!("mkdir /sys/fs/cgroup/nest && echo $$ >/sys/fs/cgroup/nest/cgroup.procs && {e2e} limits::"),
         );
     }
-    machine.boot(extent, tally)
+    machine.boot(extent, tally)?;
+    if filters.is_empty() { power::cuts(power::FEW, tally) } else { Ok(()) }
 }
 
 /// The test programs of [`PACKAGES`], built.

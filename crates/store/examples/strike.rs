@@ -2,7 +2,7 @@
 //! two system calls: `strike ROOT SCRIPT`.
 //!
 //! A line of the script: `load ARCHIVE`, `import TAR NAME`, `commit IMAGE UPPER NAME`, `tag SOURCE NAME`, `rmi NAME`,
-//! `check`. A line of output: `done N`, or
+//! `check`, `list` (`have NAME` for every name there is). A line of output: `done N`, or
 //! `failed N: why` after which the next command is carried out all the same.
 
 use dhow_store::{NewDocument, Store, StoreConfig};
@@ -28,7 +28,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     };
     say(&mut out, "done open\n");
     for (number, line) in script.lines().enumerate() {
-        let result = one(&store, &line.split(' ').collect::<Vec<_>>());
+        let result = one(&store, &mut out, &line.split(' ').collect::<Vec<_>>());
         match result {
             Ok(()) => say(&mut out, &format!("done {number}\n")),
             Err(e) => say(&mut out, &format!("failed {number}: {e}\n")),
@@ -47,7 +47,7 @@ fn document(name: &str) -> Result<NewDocument> {
     Ok(NewDocument { reference: Some(name.parse()?), ..NewDocument::default() })
 }
 
-fn one(store: &Store, words: &[&str]) -> Result<()> {
+fn one(store: &Store, out: &mut File, words: &[&str]) -> Result<()> {
     match words {
         ["load", archive] => store.load(std::fs::File::open(archive)?, &mut |_| {}).map(drop),
         ["import", tar, name] => store.import(File::open(tar)?, document(name)?).map(drop),
@@ -59,6 +59,14 @@ fn one(store: &Store, words: &[&str]) -> Result<()> {
         }
         ["tag", source, name] => store.tag(source, &name.parse()?),
         ["rmi", name] => store.remove(name, false, &|_| None).map(drop),
+        ["list"] => {
+            for image in store.images()? {
+                for name in image.references {
+                    say(out, &format!("have {}\n", name.familiar()));
+                }
+            }
+            Ok(())
+        }
         ["check"] => match store.verify()?.first() {
             None => Ok(()),
             Some(problem) => Err(Error::system(problem.clone())),
