@@ -17,7 +17,7 @@ for i in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
   done
   tar -C /tmp/tree -cf /tmp/$i.tar .
 done
-sed "s/ROUND/$round/" /power.script >/tmp/script
+sed "s/ROUND/$round/g" /power.script >/tmp/script
 echo "@@power work"
 strike /data/root /tmp/script
 echo "@@power worked"
