@@ -29,7 +29,7 @@ pub struct ImageRecord {
     pub size: u64,
     /// When it came into this store, seconds since 1970.
     pub loaded_unix: i64,
-    /// When a container was last made from it, seconds since 1970; 0 = never.
+    /// When a container was last made from it, started or ended, seconds since 1970; 0 = never.
     pub last_used_unix: i64,
     /// Its configuration and layers.
     pub image: Arc<Image>,
@@ -56,6 +56,8 @@ pub struct Image {
 
 /// How many parsed images are kept in memory.
 const CACHED_IMAGES: usize = 128;
+/// Seconds between two notes of an image's last use on disk.
+const WRITE_USES_EVERY: i64 = 60;
 
 impl Store {
     /// All images, the newest first.
@@ -161,9 +163,24 @@ impl Store {
         self.inner.db.set_reference(target, &id, now())
     }
 
-    /// Notes that a container was made from the image.
+    /// Notes that a container of the image was made, started or ended just now. Written down at most once a minute
+    /// for each image, since this is on the road of every container: a killed process loses less than that.
     pub fn touch(&self, id: &Digest) -> Result<()> {
-        self.inner.db.touch_image(id, now())
+        let now = now();
+        {
+            let mut used = lock_anyway(&self.inner.used);
+            if used.len() >= CACHED_IMAGES && !used.contains_key(id) {
+                // What was written down is right to the minute.
+                used.clear();
+            }
+            let (last, written) = used.entry(*id).or_default();
+            *last = now;
+            if now - *written < WRITE_USES_EVERY {
+                return Ok(());
+            }
+            *written = now;
+        }
+        self.inner.db.touch_image(id, now)
     }
 
     /// A small blob, its bytes checked against its digest.
@@ -187,6 +204,7 @@ impl Store {
         let created = image.config.created.clone();
         let created_unix =
             created.as_deref().and_then(|c| c.parse::<jiff::Timestamp>().ok()).map_or(0, |t| t.as_second());
+        let used = lock_anyway(&self.inner.used).get(&row.id).map_or(0, |u| u.0);
         Ok(ImageRecord {
             id: row.id,
             references: row.references,
@@ -197,7 +215,7 @@ impl Store {
             created_unix,
             size: row.size,
             loaded_unix: row.loaded,
-            last_used_unix: row.last_used,
+            last_used_unix: row.last_used.max(used),
             image,
         })
     }

@@ -19,6 +19,13 @@ pub(crate) struct Leases {
     untidy: bool,
 }
 
+impl Leases {
+    /// All that are held.
+    pub(crate) fn all(&self) -> Vec<Digest> {
+        self.held.keys().copied().collect()
+    }
+}
+
 /// A hold on layers, given back when dropped.
 pub(crate) struct Lease {
     store: Store,

@@ -20,9 +20,11 @@ mod rebuild;
 mod recipe;
 mod remove;
 mod save;
+mod space;
 mod sync;
 mod tar;
 mod trash;
+pub mod usage;
 
 pub use apply::Limits;
 pub use check::{Checked, Finding, Outcome, check_root};
@@ -34,9 +36,11 @@ pub use load::{Loaded, Progress};
 pub use make::{Made, NewDocument};
 pub use remove::{InUse, Removed};
 pub use save::Save;
+pub use space::{Reservation, Steward};
+pub use usage::Usage;
 
 use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,6 +65,13 @@ struct Inner {
     db: Database,
     /// Images already parsed, by id.
     images: Mutex<HashMap<Digest, Arc<Image>>>,
+    /// When images were last used, and which moment of it is written down.
+    used: Mutex<HashMap<Digest, (i64, i64)>>,
+    /// Images whose removal has begun.
+    removing: Mutex<HashSet<Digest>>,
+    /// Layers whose size on disk is known. Held while disk usage is measured.
+    measured: Mutex<usage::Measured>,
+    space: Arc<space::Space>,
     /// Held while layers and images become visible or vanish, never while bytes flow.
     publish: Mutex<layers::Leases>,
     trash: trash::Trash,
@@ -125,7 +136,19 @@ impl Store {
         }
         let paths = Paths::new(root);
         let trash = trash::Trash::open(&paths)?;
-        let inner = Inner { paths, config, db, images: Mutex::default(), publish: Mutex::default(), trash, lock };
+        let inner = Inner {
+            space: space::Space::open(root)?,
+            paths,
+            config,
+            db,
+            images: Mutex::default(),
+            used: Mutex::default(),
+            removing: Mutex::default(),
+            measured: Mutex::default(),
+            publish: Mutex::default(),
+            trash,
+            lock,
+        };
         Ok(Store { inner: Arc::new(inner) })
     }
 

@@ -4,6 +4,7 @@
 
 use crate::db::ImageRow;
 use crate::images::no_such_image;
+use crate::layers::Leases;
 use crate::{Store, lock_anyway};
 use dhow_types::image::chain_ids;
 use dhow_types::{Digest, Error, Reference, Result};
@@ -40,7 +41,41 @@ impl Store {
         let mut leases = self.publishing();
         let id = self.resolve_id(name)?;
         let row = self.inner.db.image_rows(Some(&id))?.pop().ok_or_else(|| no_such_image(name))?;
+        let _removing = Removing::begin(self, id);
         let plan = plan(name, &row, force, in_use(&id).as_ref())?;
+        self.carry_out(&mut leases, &row, plan)
+    }
+
+    /// Removes the image with all its names, unless something uses it: for removals that nobody asked for by name.
+    /// `Conflict` if it is used, or named anew while `only_dangling`.
+    pub fn remove_unused(
+        &self,
+        id: &Digest,
+        only_dangling: bool,
+        in_use: &dyn Fn(&Digest) -> bool,
+    ) -> Result<Vec<Removed>> {
+        let mut leases = self.publishing();
+        let row = self.inner.db.image_rows(Some(id))?.pop().ok_or_else(|| no_such_image(&id.to_string()))?;
+        let _removing = Removing::begin(self, *id);
+        if in_use(id) || (only_dangling && !row.references.is_empty()) {
+            return Err(Error::conflict(format!("image {} is in use", id.short())));
+        }
+        let untag = row.references.iter().chain(&row.digests).cloned().collect();
+        self.carry_out(&mut leases, &row, Plan { untag, delete: true })
+    }
+
+    /// Whether the image is there to stay for somebody who has just said, in what `in_use` of a removal looks at, that
+    /// he uses it: either a removal sees that, or this sees the removal and waits for how it ends.
+    pub fn stays(&self, id: &Digest) -> Result<bool> {
+        let removing = lock_anyway(&self.inner.removing).contains(id);
+        if removing {
+            drop(self.publishing());
+        }
+        self.inner.db.image_exists(id)
+    }
+
+    fn carry_out(&self, leases: &mut Leases, row: &ImageRow, plan: Plan) -> Result<Vec<Removed>> {
+        let id = row.id;
         let mut removed: Vec<Removed> = plan.untag.iter().map(|r| Removed::Untagged(r.familiar())).collect();
         if !plan.delete {
             self.inner.db.remove_image(&plan.untag, None)?;
@@ -50,9 +85,10 @@ impl Store {
         self.inner.db.remove_image(&plan.untag, Some(&id))?;
         lock_anyway(&self.inner.images).remove(&id);
         removed.push(Removed::Deleted(id));
+        lock_anyway(&self.inner.used).remove(&id);
         // The image is gone from here on, whatever comes: what can't be put away now is put away later.
-        let gone = self.collect(&mut leases).unwrap_or_else(|_| {
-            Self::untidy(&mut leases);
+        let gone = self.collect(leases).unwrap_or_else(|_| {
+            Self::untidy(leases);
             Vec::new()
         });
         let chains = chain_ids(&layers);
@@ -60,10 +96,29 @@ impl Store {
             layers.iter().zip(chains).rev().filter(|(l, _)| gone.contains(l)).map(|(_, c)| Removed::Deleted(c)),
         );
         for blob in [Some(id), row.manifest].iter().flatten() {
-            self.put_away(&mut leases, &self.paths().blob(blob));
+            self.put_away(leases, &self.paths().blob(blob));
         }
-        self.tidy(&mut leases);
+        self.tidy(leases);
         Ok(removed)
+    }
+}
+
+/// An image whose removal has begun, until it is over.
+struct Removing<'a> {
+    store: &'a Store,
+    id: Digest,
+}
+
+impl<'a> Removing<'a> {
+    fn begin(store: &'a Store, id: Digest) -> Self {
+        lock_anyway(&store.inner.removing).insert(id);
+        Self { store, id }
+    }
+}
+
+impl Drop for Removing<'_> {
+    fn drop(&mut self) {
+        lock_anyway(&self.store.inner.removing).remove(&self.id);
     }
 }
 

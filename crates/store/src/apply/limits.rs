@@ -1,7 +1,7 @@
 //! Bounds on what one archive may make this machine do.
 
+use crate::space::{self, Reservation};
 use dhow_types::{Error, ErrorKind, Result};
-use rustix::fs::fstatvfs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Named bounds. The defaults are far beyond every honest image and far below what would hurt.
@@ -31,6 +31,15 @@ pub struct Limits {
     pub document_bytes: usize,
     /// The largest zstd window, as a power of two.
     pub zstd_window_log: u32,
+    /// Space that was promised to the write.
+    pub space: Option<Reservation>,
+}
+
+impl Limits {
+    /// The same bounds for a write that has this reservation.
+    pub(crate) fn within(&self, space: &Reservation) -> Self {
+        Self { space: Some(space.clone()), ..self.clone() }
+    }
 }
 
 impl Default for Limits {
@@ -48,14 +57,13 @@ impl Default for Limits {
             archive_entries: 20_000,
             document_bytes: 16 << 20,
             zstd_window_log: 27,
+            space: None,
         }
     }
 }
 
 /// How many bytes are written between two looks at the free space.
 const LOOK_EVERY: u64 = 64 << 20;
-/// Space that is never used up, unless the file system is small: then 1/64 of it.
-const RESERVE: u64 = 256 << 20;
 
 /// What a layer has used of its limits.
 pub(super) struct Budget {
@@ -92,6 +100,9 @@ impl Budget {
     pub(super) fn bytes(&mut self, n: u64) -> Result<()> {
         self.bytes += n;
         self.within(self.bytes)?;
+        if let Some(space) = &self.limits.space {
+            space.spend(n)?;
+        }
         if self.bytes >= self.next_look {
             self.next_look = self.bytes + LOOK_EVERY;
             self.look()?;
@@ -107,12 +118,18 @@ impl Budget {
     }
 
     fn look(&self) -> Result<()> {
-        let fs = fstatvfs(self.fs.as_fd()).map_err(std::io::Error::from)?;
-        let reserve = RESERVE.min(fs.f_blocks.saturating_mul(fs.f_frsize) / 64);
-        let free = fs.f_bavail.saturating_mul(fs.f_frsize);
-        if free < reserve {
+        let (free, kept) = space::free(self.fs.as_fd())?;
+        // What others were promised is not there for this write; its own promise is what it writes into.
+        let promised = self.limits.space.as_ref().map_or(0, Reservation::promised_to_others);
+        if free.saturating_sub(promised) < kept {
+            let others = if promised > 0 {
+                format!(" ({} MiB of them are promised to others)", promised >> 20)
+            } else {
+                String::new()
+            };
             return Err(over(format!(
-                "only {} MiB are free on the store's file system: remove images or containers, or use another --root",
+                "only {} MiB are free on the store's file system{others}: remove images or containers, or use another \
+                 --root",
                 free >> 20
             )));
         }

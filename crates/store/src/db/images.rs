@@ -235,6 +235,25 @@ impl Database {
         })
     }
 
+    /// Every image's layers, lowest first.
+    pub(crate) fn layers_by_image(&self) -> Result<BTreeMap<Digest, Vec<Digest>>> {
+        let pairs: Vec<(Digest, Option<Digest>)> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT i.id, il.diff_id FROM images i LEFT JOIN image_layers il ON il.image = i.id
+                 ORDER BY i.id, il.position",
+            )?
+            .query_map([], |r| {
+                Ok((Digest::from_raw(r.get(0)?), r.get::<_, Option<[u8; 32]>>(1)?.map(Digest::from_raw)))
+            })?
+            .collect()
+        })?;
+        let mut out: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        for (image, layer) in pairs {
+            out.entry(image).or_default().extend(layer);
+        }
+        Ok(out)
+    }
+
     /// All images, or the one with `id`.
     pub(crate) fn image_rows(&self, id: Option<&Digest>) -> Result<Vec<ImageRow>> {
         type Names = (Vec<([u8; 32], String, String)>, Vec<([u8; 32], String, [u8; 32])>);
@@ -271,6 +290,11 @@ impl Database {
             }
         }
         Ok(by_id.into_values().collect())
+    }
+
+    /// Whether there is an image with this id.
+    pub(crate) fn image_exists(&self, id: &Digest) -> Result<bool> {
+        self.read(|c| c.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([raw(id)]))
     }
 
     /// The image with this name; a digest counts more than a tag.

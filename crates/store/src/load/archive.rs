@@ -11,6 +11,7 @@ use super::unpack::{Outcome, joined, spawn, unpack};
 use crate::apply::Limits;
 use crate::layers::Lease;
 use crate::names::{clean, join, shown, split};
+use crate::space::Reservation;
 use crate::tar::{self, Kind, Nowhere};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
@@ -99,6 +100,26 @@ pub(super) struct Reading<'a> {
     pub keep_blobs: bool,
     pub lease: &'a mut Lease,
     pub progress: &'a mut dyn FnMut(Progress),
+    pub space: Claims<'a>,
+}
+
+/// What layers need, out of what is reserved. A layer that is here already needs nothing.
+pub(super) struct Claims<'a> {
+    pub reservation: &'a Reservation,
+    /// Bytes reserved, and how many of them layers have claimed.
+    pub reserved: u64,
+    pub claimed: u64,
+}
+
+impl Claims<'_> {
+    fn claim(&mut self, bytes: u64) -> Result<()> {
+        self.claimed = self.claimed.saturating_add(bytes);
+        if let Some(missing) = self.claimed.checked_sub(self.reserved).filter(|n| *n > 0) {
+            self.reservation.more(missing)?;
+            self.reserved = self.claimed;
+        }
+        Ok(())
+    }
 }
 
 /// Starts writing finished layers to disk while others are being unpacked, so that the sync before
@@ -256,6 +277,10 @@ impl Incoming<'_> {
             Some(digest) => r.lease.hold(digest)?,
             None => None,
         };
+        if known.is_none() {
+            let copies = if r.keep_blobs { 2 } else { 1 };
+            r.space.claim(self.size.saturating_mul(copies)).with_context(|| format!("layer {}", shown(self.name)))?;
+        }
         let kept = (r.keep_blobs && known.is_none()).then(|| r.work.join(format!("blob-{index}")));
         let mut copy = kept.as_ref().map(|p| File::create_new(p).map(|f| (f, p))).transpose()?;
         let dir = r.work.join(format!("layer-{index}"));
@@ -294,6 +319,7 @@ impl Incoming<'_> {
             let bytes = &chunk.space()[..len];
             hash.update(bytes);
             if let Some((file, path)) = &mut copy {
+                r.space.reservation.spend(len as u64)?;
                 file.write_all(bytes).with_context(|| format!("write {}", path.display()))?;
             }
             report.more(len as u64, r.progress);

@@ -17,7 +17,7 @@ use crate::apply::apply;
 use crate::db::{LayerBlob, LayerRow, NewImage};
 use crate::layers::{Lease, Publication};
 use crate::{Paths, Store};
-use archive::{Archive, Reading, Unpacked};
+use archive::{Archive, Claims, Reading, Unpacked};
 use dhow_types::image::media_type;
 use dhow_types::{Context as _, Digest, Error, Platform, Reference, Result};
 use sniff::{Content, LOOK, sniff};
@@ -58,17 +58,24 @@ impl Store {
     /// Loads the images of an archive, all or none: a `docker save` archive of any age or an OCI layout, plain
     /// or compressed with gzip or zstd. Digests are verified while the bytes stream by; memory is bounded.
     pub fn load(&self, input: impl Read + Send, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
-        self.load_for(input, None, progress)
+        self.load_for(input, None, 0, progress)
     }
 
     /// [`Store::load`], but with `platform` only images for that platform: `NotFound` if the archive has none.
+    /// `announced` is how many bytes the archive has at least, if that is known: what is certain to find no space is
+    /// refused before anything is written.
     pub fn load_for(
         &self,
         input: impl Read + Send,
         platform: Option<&Platform>,
+        announced: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Loaded>> {
-        let limits = self.config().limits.clone();
+        // What is here need not be written again, whichever layers the archive turns out to have.
+        let known: u64 = self.inner.db.layers()?.iter().map(|l| l.tar_size).sum();
+        let reserved = announced.saturating_sub(known);
+        let reservation = self.reserve(reserved)?;
+        let limits = self.config().limits.within(&reservation);
         let work = Work::new(self)?;
         let mut lease = Lease::new(self);
         let archive = {
@@ -91,6 +98,7 @@ impl Store {
                 keep_blobs: self.config().keep_blobs,
                 lease: &mut lease,
                 progress,
+                space: Claims { reservation: &reservation, reserved, claimed: 0 },
             };
             archive::read(BufReader::with_capacity(READ_SIZE, inner), reading)?
         };
