@@ -19,6 +19,9 @@ document! {
         repo_tags: Vec<String>,
         shared_size: i64,
         size: i64,
+        /// When a container of it was last made, started or ended, seconds since 1970; dhow's own.
+        #[serde(skip_serializing_if = "is_zero")]
+        last_used: i64,
         /// Equal to `Size`; only in answers before API 1.44.
         #[serde(skip_serializing_if = "is_zero")]
         virtual_size: i64,
@@ -99,6 +102,9 @@ document! {
     pub struct ImageMetadata {
         #[serde(skip_serializing_if = "is_zero")]
         last_tag_time: String,
+        /// When a container of it was last made, started or ended; dhow's own.
+        #[serde(skip_serializing_if = "is_zero")]
+        last_used: String,
     }
 
     /// One thing that `DELETE /images/{name}` did.

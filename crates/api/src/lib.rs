@@ -18,6 +18,7 @@ pub mod image;
 pub mod mount;
 pub mod network;
 pub mod progress;
+pub mod space;
 pub mod stdcopy;
 pub mod system;
 pub mod version;
@@ -46,6 +47,10 @@ pub use network::{
     NetworkingConfig, PortBinding, PortMap,
 };
 pub use progress::{ErrorDetail, JsonMessage, ProgressDetail};
+pub use space::{
+    BuildCache, BuildCacheDiskUsage, ContainersDiskUsage, DiskUsage, ImagesDiskUsage, LogUsage, LogsDiskUsage,
+    PruneReport, PrunedItem, StoreDiskUsage, Volume, VolumeUsageData, VolumesDiskUsage,
+};
 pub use system::{
     AddressPool, Commit, Component, FirewallInfo, IndexInfo, Info, Platform, PluginsInfo, RegistryConfig, Runtime,
     SwarmInfo, Version,

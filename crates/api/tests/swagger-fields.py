@@ -12,7 +12,7 @@ def kind(schema):
         return kind(definitions[schema["$ref"].split("/")[-1]])
     if "allOf" in schema:
         return kind(schema["allOf"][0])
-    if "properties" in schema:
+    if "properties" in schema or ("x-go-type" in schema and "type" not in schema):
         return "object"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
         return "map of " + kind(schema["additionalProperties"])
@@ -35,7 +35,8 @@ documents = {name: fields(definitions[name]) for name in """ContainerConfig Host
     ContainerWaitResponse ContainerWaitExitError ProcessConfig ImageDeleteResponseItem DriverData OCIDescriptor
     OCIPlatform ProgressDetail ErrorDetail ErrorResponse IDResponse SystemVersion SystemInfo PluginsInfo
     RegistryServiceConfig IndexInfo Runtime SwarmInfo Commit Network IPAM IPAMConfig EndpointResource
-    ConfigReference PortBinding""".split()}
+    ConfigReference PortBinding Volume ImagesDiskUsage ContainersDiskUsage VolumesDiskUsage BuildCacheDiskUsage
+    BuildCache""".split()}
 body = lambda path: next(p for p in spec["paths"][path]["post"]["parameters"] if p["in"] == "body")["schema"]
 documents["ExecCreateRequest"] = fields(body("/containers/{id}/exec"))
 documents["ExecStartRequest"] = fields(body("/exec/{id}/start"))

@@ -20,6 +20,7 @@ const NEVER_SAID: &[(&str, &[&str])] = &[
     ("SystemInfo", &["Containerd", "DiscoveredDevices", "NRI"]),
     ("SwarmInfo", &["Nodes", "Managers", "Cluster"]),
     ("Network", &["Peers"]),
+    ("Volume", &["Status", "ClusterVolume"]),
 ];
 
 fn swagger() -> Value {
@@ -142,6 +143,12 @@ fn every_field_of_every_document_is_there() {
         ExecCreateRequest = "ExecCreateRequest",
         ExecStartRequest = "ExecStartRequest",
         ExecInspect = "ExecInspect",
+        Volume = "Volume",
+        ImagesDiskUsage = "ImagesDiskUsage",
+        ContainersDiskUsage = "ContainersDiskUsage",
+        VolumesDiskUsage = "VolumesDiskUsage",
+        BuildCacheDiskUsage = "BuildCacheDiskUsage",
+        BuildCache = "BuildCache",
     }
 }
 

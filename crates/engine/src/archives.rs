@@ -22,6 +22,7 @@ pub(crate) fn load(
     core: &Arc<Core>,
     input: Box<dyn Read + Send>,
     platform: Option<Platform>,
+    announced: u64,
 ) -> mpsc::Receiver<LoadEvent> {
     let (tx, events) = mpsc::channel(MAX_WAITING);
     let core = core.clone();
@@ -30,7 +31,7 @@ pub(crate) fn load(
         let mut progress = |p: dhow_store::Progress| {
             let _ = tx.try_send(LoadEvent::Progress { id: p.id, current: p.current, total: p.total });
         };
-        match core.store.load_for(input, platform.as_ref(), &mut progress) {
+        match core.store.load_for(input, platform.as_ref(), announced, &mut progress) {
             Ok(loaded) => {
                 for image in loaded {
                     for warning in &image.warnings {
@@ -39,6 +40,7 @@ pub(crate) fn load(
                     let reference = image.reference.as_ref().map(Reference::familiar);
                     let _ = tx.blocking_send(LoadEvent::Loaded { reference, id: image.id });
                 }
+                core.budget.changed();
             }
             Err(e) => drop(tx.blocking_send(LoadEvent::Failed(e))),
         }

@@ -1,11 +1,13 @@
 //! What all commands share: the store, the machine, the index of containers. No command's logic lives here.
 
 use crate::exec::Execs;
+use crate::holds::Holds;
 use crate::network::Network;
 use crate::plan::facts::Facts;
 use crate::registry::Registry;
 use crate::seccomp::Filters;
 use crate::settings::Settings;
+use crate::space::budget::Budget;
 use crate::trash::Trash;
 use crate::users::UserFiles;
 use crate::volumes::Volumes;
@@ -27,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) filters: Filters,
     pub(crate) users: UserFiles,
     pub(crate) volumes: Volumes,
+    pub(crate) holds: Holds,
+    pub(crate) budget: Budget,
     pub(crate) trash: Trash,
     pub(crate) execs: Execs,
     pub(crate) registry: Mutex<Registry>,

@@ -5,6 +5,8 @@ use crate::container::attach::{self, AttachTicket};
 use crate::container::create;
 use crate::core::{Core, blocking};
 use crate::settings::Settings;
+use crate::space::view::{DiskView, Pruned};
+use crate::space::{df, prune};
 use crate::view::*;
 use crate::{archives, check, commit, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
@@ -180,8 +182,9 @@ impl Engine {
         images::remove(&self.core, name, force).await
     }
     /// Loads an archive; with `platform` only what is for it. `input` is read on a thread of its own.
-    pub fn load(&self, input: Box<dyn Read + Send>, platform: Option<Platform>) -> LoadStream {
-        LoadStream { events: archives::load(&self.core, input, platform) }
+    /// `announced` is how many bytes it has at least, 0 if that is not known.
+    pub fn load(&self, input: Box<dyn Read + Send>, platform: Option<Platform>, announced: u64) -> LoadStream {
+        LoadStream { events: archives::load(&self.core, input, platform, announced) }
     }
     /// The archive of images, by names or ids. Fails before it begins if one is missing or for another platform.
     pub async fn save(&self, names: Vec<String>, platform: Option<Platform>) -> Result<SaveStream> {
@@ -198,6 +201,26 @@ impl Engine {
     /// Checks the store, and mends it with `repair`; what is found comes through the channel, the end last.
     pub fn check(&self, repair: bool) -> mpsc::Receiver<CheckEvent> {
         check::check(&self.core, repair)
+    }
+    /// Who has how much of the disk.
+    pub async fn disk(&self) -> Result<DiskView> {
+        df::disk(&self.core).await
+    }
+    /// Removes images that no container uses: those without a name, or with `dangling=false` all.
+    pub async fn prune_images(&self, request: PruneRequest) -> Result<Pruned> {
+        prune::images(&self.core, request).await
+    }
+    /// Removes containers that do not run.
+    pub async fn prune_containers(&self, request: PruneRequest) -> Result<Pruned> {
+        prune::containers(&self.core, request).await
+    }
+    /// Removes volumes that no container uses: those that nobody named, or with `all=true` all.
+    pub async fn prune_volumes(&self, request: PruneRequest) -> Result<Pruned> {
+        prune::volumes(&self.core, request).await
+    }
+    /// Removes networks that no container uses, as far as they are not always there.
+    pub async fn prune_networks(&self, request: PruneRequest) -> Result<Pruned> {
+        prune::networks(&request)
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {

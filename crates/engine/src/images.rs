@@ -2,6 +2,7 @@
 
 use crate::container::Container;
 use crate::core::{Core, blocking};
+use crate::space::used_images;
 use crate::view::{ImageRemoved, ImageView, Status};
 use dhow_store::{ImageRecord, InUse, Removed};
 use dhow_types::{Digest, Reference, Result};
@@ -11,19 +12,21 @@ use std::sync::Arc;
 
 /// All images, newest first.
 pub(crate) async fn list(core: &Arc<Core>) -> Result<Vec<ImageView>> {
-    let uses = uses(core);
+    let uses = used_images(core);
     let shared = core.clone();
-    blocking(move || {
-        let mut all: Vec<ImageView> = shared.store.images()?.iter().map(|r| view(r, &uses)).collect();
-        all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-        Ok(all)
-    })
-    .await
+    blocking(move || views(&shared, &uses)).await
+}
+
+/// The same, on a thread that may block.
+pub(crate) fn views(core: &Core, uses: &HashMap<Digest, usize>) -> Result<Vec<ImageView>> {
+    let mut all: Vec<ImageView> = core.store.images()?.iter().map(|r| view(r, uses)).collect();
+    all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    Ok(all)
 }
 
 /// One image with all there is to say.
 pub(crate) async fn inspect(core: &Arc<Core>, name: &str) -> Result<ImageView> {
-    let uses = uses(core);
+    let uses = used_images(core);
     let (shared, name) = (core.clone(), name.to_owned());
     blocking(move || {
         let record = shared.store.resolve(&name)?;
@@ -57,17 +60,8 @@ fn view(record: &ImageRecord, uses: &HashMap<Digest, usize>) -> ImageView {
         layers: Vec::new(),
         graph: BTreeMap::new(),
         last_tagged: Timestamp::from_second(record.loaded_unix).ok(),
+        last_used: Timestamp::from_second(record.last_used_unix).ok().filter(|_| record.last_used_unix > 0),
     }
-}
-
-fn uses(core: &Core) -> HashMap<Digest, usize> {
-    let mut uses = HashMap::new();
-    for container in core.registry().all() {
-        if let Some(id) = container.shared().record.root.image() {
-            *uses.entry(id).or_insert(0) += 1;
-        }
-    }
-    uses
 }
 
 /// Gives an image one more name.

@@ -13,6 +13,7 @@ mod copyup;
 mod core;
 mod engine;
 mod exec;
+mod holds;
 mod images;
 mod info;
 mod link;
@@ -27,6 +28,7 @@ mod registry;
 mod seccomp;
 pub mod settings;
 mod shown;
+pub mod space;
 mod stop;
 mod trash;
 mod undo;
@@ -38,7 +40,7 @@ mod wait;
 pub use check::check_root;
 pub use config::{
     AttachRequest, CommitRequest, CreateRequest, ExecRequest, ExecStart, ImportRequest, ListRequest, LogsRequest,
-    WaitCondition,
+    PruneRequest, WaitCondition,
 };
 pub use container::attach::AttachTicket;
 pub use engine::{Engine, LoadStream, SaveStream, WaitTicket};

@@ -9,6 +9,7 @@ use crate::plan::spec;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::space::budget::{self, Budget};
 use crate::trash::{PREFIX, Trash};
 use crate::view::Status;
 use dhow_cgroup::Layout;
@@ -55,6 +56,7 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
         Ok(())
     })
     .await?;
+    budget::start(&core);
     let warm = core.clone();
     // The first container need not wait for these. What fails here fails again, and is told, when it is needed.
     tokio::task::spawn_blocking(move || {
@@ -96,6 +98,8 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         filters: Default::default(),
         users: Default::default(),
         volumes: Default::default(),
+        holds: Default::default(),
+        budget: Budget::new(settings.disk_budget.clone()),
         trash,
         execs: Default::default(),
         registry: Mutex::new(Registry::default()),

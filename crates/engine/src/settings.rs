@@ -12,6 +12,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Keep compressed layers.
     pub keep_blobs: bool,
+    /// The most that the root may use; `None` bounds nothing.
+    pub disk_budget: Option<DiskBudget>,
     /// The default bridge.
     pub bridge: Bridge,
     /// Parent of every container's group unless a container names its own.
@@ -30,6 +32,15 @@ pub struct Settings {
     pub hello: &'static [u8],
     /// Version of the program, for `info`.
     pub version: String,
+}
+
+/// The most that the root may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskBudget {
+    /// So many bytes.
+    Bytes(u64),
+    /// So much of the size of the file system that holds the root, 1 to 100.
+    Percent(u8),
 }
 
 /// Default name resolution.

@@ -269,6 +269,8 @@ pub struct ImageView {
     pub graph: BTreeMap<String, String>,
     /// When it was last tagged, if known.
     pub last_tagged: Option<Timestamp>,
+    /// When a container of it was last made, started or ended; `None` is never.
+    pub last_used: Option<Timestamp>,
 }
 
 /// What removing an image did.

@@ -1,8 +1,10 @@
 //! Volumes: directories below the root that outlive containers.
 
 use crate::copyup;
-use crate::core::{Dirs, make};
+use crate::core::{Core, Dirs, make};
+use crate::holds::Held;
 use crate::plan::mounts::{Mount, Source};
+use crate::space::view::VolumeDisk;
 use crate::undo::Undo;
 use dhow_store::merged::View;
 use dhow_store::{Durability, Store, VolumeRow};
@@ -42,6 +44,7 @@ impl Volumes {
         image: &dyn Fn() -> Result<View>,
         durability: Durability,
         undo: &mut Undo,
+        held: &mut Held,
     ) -> Result<Vec<(Mount, String)>> {
         let mut out = Vec::with_capacity(mounts.len());
         for mut mount in mounts {
@@ -64,6 +67,8 @@ impl Volumes {
                             drawn
                         }
                     };
+                    // Before it is looked for, so that no prune takes it away in between.
+                    held.volume(&name);
                     let place = place(dirs, &name);
                     self.one(&name, || {
                         if !place.is_dir() {
@@ -81,6 +86,16 @@ impl Volumes {
             out.push((mount, place));
         }
         Ok(out)
+    }
+
+    /// Forgets a volume and discards its content if `unused` still says so while nobody else works on it.
+    pub(crate) fn remove_if(&self, core: &Core, name: &str, unused: &dyn Fn() -> bool) -> Result<bool> {
+        let mut removed = false;
+        self.one(name, || {
+            removed = unused();
+            if removed { remove(&core.dirs, &core.store, &core.trash, name) } else { Ok(()) }
+        })?;
+        Ok(removed)
     }
 
     /// Runs `f` while nobody else works on that volume.
@@ -127,6 +142,20 @@ fn add(dirs: &Dirs, store: &Store, row: VolumeRow, durability: Durability, undo:
     store.db().put_volume(&row, durability)
 }
 
+/// All volumes, without their sizes and uses.
+pub(crate) fn all(store: &Store) -> Result<Vec<VolumeDisk>> {
+    let rows = store.db().volumes()?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            // One that can't be read is still there, and its bytes are.
+            let doc = serde_json::from_str::<Document>(&row.doc).ok();
+            let (created, labels) = doc.map(|d| (Some(d.created), d.labels)).unwrap_or_default();
+            VolumeDisk { name: row.name, anonymous: row.anonymous, created, labels, ..VolumeDisk::default() }
+        })
+        .collect())
+}
+
 /// Forgets a volume and discards its content.
 pub(crate) fn remove(dirs: &Dirs, store: &Store, trash: &crate::trash::Trash, name: &str) -> Result<()> {
     store.db().delete_volume(name, Durability::Lazy)?;
@@ -171,7 +200,15 @@ mod tests {
 
     fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
         let image = || View::open(&[&w.image]);
-        Volumes::default().prepare(&w.dirs, &w.store, mount(bind), &image, Durability::Lazy, undo)
+        Volumes::default().prepare(
+            &w.dirs,
+            &w.store,
+            mount(bind),
+            &image,
+            Durability::Lazy,
+            undo,
+            &mut crate::holds::Holds::default().begin(),
+        )
     }
 
     #[test]
@@ -216,7 +253,10 @@ mod tests {
         let host = crate::config::HostConfig { mounts: vec![bind], ..Default::default() };
         let mounts = crate::plan::mounts::plan(&Default::default(), &host).unwrap();
         let image = || View::open(&[&w.image]);
-        let e = Volumes::default().prepare(&w.dirs, &w.store, mounts, &image, Durability::Lazy, &mut undo).unwrap_err();
+        let mut held = crate::holds::Holds::default().begin();
+        let e = Volumes::default()
+            .prepare(&w.dirs, &w.store, mounts, &image, Durability::Lazy, &mut undo, &mut held)
+            .unwrap_err();
         assert!(e.text().ends_with("bind source path does not exist: /nonexistent"), "{e}");
     }
 }

@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, check, containers, execs, images, networks, system};
+use crate::routes::{archives, check, containers, execs, images, networks, prune, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -142,6 +142,12 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::NetworkList => networks::list(engine, call).await,
         Route::DhowCheck => check::check(engine, &call),
         Route::NetworkInspect => networks::inspect(engine, call).await,
+        Route::SystemDf => prune::disk(engine, call).await,
+        Route::ImagePrune => prune::images(engine, call).await,
+        Route::ContainerPrune => prune::containers(engine, call).await,
+        Route::VolumePrune => prune::volumes(engine, call).await,
+        Route::NetworkPrune => prune::networks(engine, call).await,
+        Route::BuildPrune => prune::build(call),
     }
 }
 

@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_engine::config::LogConfig;
-use dhow_engine::settings::{Bridge, Dns, Settings as EngineSettings, ShimSpawn};
+use dhow_engine::settings::{Bridge, DiskBudget, Dns, Settings as EngineSettings, ShimSpawn};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,9 @@ pub struct DaemonArgs {
     /// Group under which containers' groups are made
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
+    /// The most that the root may use, in bytes (50GB) or of its file system (70%); what nobody uses goes first
+    #[arg(long, value_name = "SIZE|PERCENT")]
+    disk_budget: Option<String>,
     /// Name of the default bridge (dhow0)
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
@@ -62,6 +65,7 @@ struct File {
     debug: Option<bool>,
     hardened: Option<bool>,
     keep_blobs: Option<bool>,
+    disk_budget: Option<Amount>,
     cgroup_parent: Option<String>,
     bridge: Option<String>,
     bip: Option<String>,
@@ -73,6 +77,34 @@ struct File {
     dns_search: Option<Vec<String>>,
     dns_opts: Option<Vec<String>>,
     netns_pool: Option<usize>,
+}
+
+/// A size as text, or as a plain number of bytes.
+#[derive(Deserialize, Debug)]
+#[serde(untagged)]
+enum Amount {
+    Bytes(u64),
+    Text(String),
+}
+
+/// `50GB`, `70%` or bytes. A size that says nothing, or more than all, is refused.
+fn disk_budget(amount: &Amount) -> Result<DiskBudget> {
+    let bad =
+        |text: &str| format!("disk-budget {text:?}: want a size (50GB), bytes, or a share of the disk (1% to 100%)");
+    match amount {
+        Amount::Bytes(0) => bail!(bad("0")),
+        Amount::Bytes(bytes) => Ok(DiskBudget::Bytes(*bytes)),
+        Amount::Text(text) => match text.trim().strip_suffix('%') {
+            Some(number) => match number.trim().parse::<u8>() {
+                Ok(percent) if (1..=100).contains(&percent) => Ok(DiskBudget::Percent(percent)),
+                _ => bail!(bad(text)),
+            },
+            None => match crate::cli::units::bytes(text).ok().and_then(|n| u64::try_from(n).ok()) {
+                Some(bytes) if bytes > 0 => Ok(DiskBudget::Bytes(bytes)),
+                _ => bail!(bad(text)),
+            },
+        },
+    }
 }
 
 /// Everything the daemon starts from.
@@ -120,6 +152,7 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
         root,
         state: state.clone(),
         keep_blobs: file.keep_blobs.unwrap_or(false),
+        disk_budget: args.disk_budget.map(Amount::Text).or(file.disk_budget).as_ref().map(disk_budget).transpose()?,
         bridge: Bridge {
             name: args.bridge.or(file.bridge),
             subnet: args.bip.or(file.bip),
@@ -172,6 +205,29 @@ mod tests {
         let s = with(Some(file), args).unwrap();
         assert_eq!((s.engine.root.to_str(), s.engine.state.to_str()), (Some("/c"), Some("/b")));
         assert!(s.engine.keep_blobs && s.hosts == ["unix:///s"]);
+    }
+
+    #[test]
+    fn a_disk_budget_is_a_size_or_a_share() {
+        let get = |value: &str| {
+            let file = format!(r#"{{"disk-budget": {value}}}"#);
+            with(Some(&file), DaemonArgs::default()).map(|s| s.engine.disk_budget)
+        };
+        for (value, want) in [
+            (r#""70%""#, DiskBudget::Percent(70)),
+            (r#""50GB""#, DiskBudget::Bytes(50 << 30)),
+            ("1000", DiskBudget::Bytes(1000)),
+            (r#""1000""#, DiskBudget::Bytes(1000)),
+        ] {
+            assert_eq!(get(value).unwrap(), Some(want), "{value}");
+        }
+        for bad in [r#""0%""#, r#""101%""#, r#""-5""#, r#""much""#, "0", r#""0""#, r#""""#] {
+            assert!(format!("{:#}", get(bad).unwrap_err()).contains("disk-budget"), "{bad}");
+        }
+        assert_eq!(with(None, DaemonArgs::default()).unwrap().engine.disk_budget, None);
+        let args = DaemonArgs { disk_budget: Some("1%".into()), ..DaemonArgs::default() };
+        let s = with(Some(r#"{"disk-budget": "70%"}"#), args).unwrap();
+        assert_eq!(s.engine.disk_budget, Some(DiskBudget::Percent(1)));
     }
 
     #[test]

@@ -169,3 +169,16 @@ pub struct ListRequest {
     /// Docker's filters: key to accepted values (`id name label status exited ancestor before since volume network publish expose`…).
     pub filters: BTreeMap<String, Vec<String>>,
 }
+
+/// What may be pruned, of one kind of thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Docker's filters: key to values (`until label label! dangling all`).
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// Only what was not used for so many seconds.
+    pub unused_for: Option<u64>,
+    /// Keep so many bytes of the kind: the least recently used go until no more is left.
+    pub keep_bytes: Option<u64>,
+    /// Say what would go, and remove nothing.
+    pub dry_run: bool,
+}

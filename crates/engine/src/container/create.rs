@@ -3,6 +3,7 @@
 use super::Container;
 use crate::config::{ContainerConfig, CreateRequest, HealthConfig, HostConfig};
 use crate::core::{Core, blocking, make, random};
+use crate::holds::Held;
 use crate::plan::{self, modes, rootfs::Writes};
 use crate::record::{New, Record, Root};
 use crate::undo::Undo;
@@ -23,21 +24,26 @@ const MAX_DRAWS: u32 = 8;
 pub(crate) async fn create(core: &Arc<Core>, request: CreateRequest) -> Result<Created> {
     plan::check::check(&request)?;
     let shared = core.clone();
-    let (record, warnings) = blocking(move || make_container(&shared, request)).await?;
+    let mut held = core.holds.begin();
+    let (record, warnings, _held) = blocking(move || {
+        let (record, warnings) = make_container(&shared, request, &mut held)?;
+        Ok((record, warnings, held))
+    })
+    .await?;
     let id = record.id.clone();
     let container = Container::spawn(core, record);
     core.registry().insert(container);
     Ok(Created { id, warnings })
 }
 
-fn make_container(core: &Arc<Core>, request: CreateRequest) -> Result<(Record, Vec<String>)> {
+fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> Result<(Record, Vec<String>)> {
     let mut undo = Undo::default();
     let mut warnings = Vec::new();
     let CreateRequest { name, config, mut host, endpoints, platform } = request;
     let id = ContainerId::from_raw(random()?);
     let durability = if host.auto_remove { Durability::Lazy } else { Durability::Synced };
 
-    let (config, layers, root) = root(core, &id, config, &host, platform.as_deref(), &mut warnings)?;
+    let (config, layers, root) = root(core, &id, config, &host, platform.as_deref(), &mut warnings, held)?;
     warnings.extend(plan::resources::adapt(&mut host.resources, &core.facts)?);
     resolve_modes(core, &mut host)?;
     fill_defaults(core, &mut host);
@@ -59,7 +65,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest) -> Result<(Record, V
     }
     let mounts = plan::mounts::plan(&config, &host)?;
     let image = || View::open(&layers);
-    let mounts = core.volumes.prepare(&core.dirs, &core.store, mounts, &image, durability, &mut undo)?;
+    let mounts = core.volumes.prepare(&core.dirs, &core.store, mounts, &image, durability, &mut undo, held)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 
     let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup });
@@ -74,6 +80,9 @@ fn make_container(core: &Arc<Core>, request: CreateRequest) -> Result<(Record, V
         durability,
     )?;
     undo.keep();
+    if let Some(image) = record.root.image() {
+        core.store.touch(&image)?;
+    }
     Ok((record, warnings))
 }
 
@@ -85,9 +94,14 @@ fn root(
     host: &HostConfig,
     platform: Option<&str>,
     warnings: &mut Vec<String>,
+    held: &mut Held,
 ) -> Result<(ContainerConfig, Vec<PathBuf>, Root)> {
     let Some(text) = &host.rootfs else {
         let record = core.store.resolve(&config.image)?;
+        held.image(record.id);
+        if !core.store.stays(&record.id)? {
+            return Err(Error::not_found(format!("No such image: {}", config.image)));
+        }
         check_platform(&config.image, &record.image.config.platform(), platform, warnings)?;
         let merged = plan::merge::merge(&config, &from_image(&record.image.config.config))?;
         if merged.healthcheck.as_ref().is_some_and(|h| h.test.first().is_some_and(|t| t != "NONE")) {

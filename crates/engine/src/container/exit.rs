@@ -93,6 +93,8 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         (shared.record.clone(), endpoint)
     };
     core.execs.container_ended(&me.id);
+    me.touch_image(core);
+    core.budget.changed();
     // Whoever learns of the end may want the ports at once. An address alone is not missed.
     let mut endpoint = endpoint;
     if endpoint.as_ref().is_some_and(|e| !e.ports.is_empty())

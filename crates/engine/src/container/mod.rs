@@ -19,6 +19,7 @@
 pub(crate) mod attach;
 pub(crate) mod create;
 mod exit;
+mod log;
 mod prepare;
 mod recover;
 mod remove;
@@ -80,6 +81,7 @@ enum Command {
     Start(oneshot::Sender<Result<()>>),
     Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
     TakeUp(oneshot::Sender<Result<()>>),
+    DropLog(oneshot::Sender<Result<()>>),
     Shim { generation: u64, report: Report },
 }
 
@@ -145,6 +147,21 @@ impl Container {
     pub(crate) async fn take_up(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::TakeUp(reply), answer).await
+    }
+
+    /// Empties the log; it must not run. Blocks.
+    pub(crate) fn drop_log(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Command::DropLog(reply)).map_err(|_| gone(&self.id))?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(gone(&self.id)))
+    }
+
+    /// Notes that its image was used just now.
+    fn touch_image(&self, core: &Core) {
+        let image = self.shared().record.root.image();
+        if let Some(Err(e)) = image.map(|id| core.store.touch(&id)) {
+            tracing::warn!("container {}: note the use of its image: {e}", self.id.short());
+        }
     }
 
     async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
@@ -233,6 +250,7 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
                     break;
                 }
             }
+            Command::DropLog(reply) => drop(reply.send(log::empty(&core, &me).await)),
             Command::Shim { generation, report } => {
                 if Box::pin(exit::report(&core, &me, generation, report)).await {
                     break;

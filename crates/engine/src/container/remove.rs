@@ -30,6 +30,8 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     }
     core.registry().remove(&me.id, &record.name);
     core.execs.container_removed(&me.id);
+    me.touch_image(core);
+    core.budget.changed();
     {
         let mut shared = me.shared();
         shared.pending.clear();

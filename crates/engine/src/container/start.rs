@@ -92,6 +92,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
         }
     };
     undo.keep();
+    me.touch_image(core);
     for warning in warnings {
         tracing::warn!("container {}: {warning}", me.id.short());
     }

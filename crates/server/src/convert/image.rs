@@ -30,6 +30,7 @@ pub(crate) fn summary(view: ImageView, version: ApiVersion) -> api::ImageSummary
         repo_digests: names(view.digests, "<none>@<none>"),
         repo_tags: names(view.tags, "<none>:<none>"),
         shared_size: -1,
+        last_used: view.last_used.map_or(0, Timestamp::as_second),
         size,
         virtual_size: if version < ApiVersion::new(1, 44) { size } else { 0 },
     }
@@ -86,7 +87,10 @@ pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Value> {
             r#type: "layers".to_owned(),
             layers: view.layers.iter().map(ToString::to_string).collect(),
         },
-        metadata: api::ImageMetadata { last_tag_time: time(view.last_tagged) },
+        metadata: api::ImageMetadata {
+            last_tag_time: time(view.last_tagged),
+            last_used: view.last_used.map_or_else(String::new, |at| time(Some(at))),
+        },
         descriptor: None,
     };
     let mut answer = json!(answer);
@@ -303,6 +307,7 @@ mod tests {
             layers: vec![],
             graph: Default::default(),
             last_tagged: None,
+            last_used: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod resources;
+pub(crate) mod space;
 pub(crate) mod system;
 
 use dhow_types::{Error, Result};

@@ -21,7 +21,9 @@ pub(crate) async fn load(engine: &Engine, call: Call) -> Result<Reply> {
     let platform = image::platform(&call.query, call.version)?;
     let quiet = call.query.flag("quiet");
     let (to_thread, pieces) = mpsc::channel(PIECES_AHEAD);
-    let mut events = engine.load(Box::new(Archive { pieces, rest: Bytes::new() }), platform).events;
+    // A client that sends pieces can say in the query how many bytes they are, together.
+    let announced = call.body.size().or(call.query.number("size")?).unwrap_or(0);
+    let mut events = engine.load(Box::new(Archive { pieces, rest: Bytes::new() }), platform, announced).events;
     tokio::spawn(feed(call.body, to_thread));
     // A failure, too, comes in the body, as the archive may be long and the status cannot wait for its end.
     Ok(Reply::body(

@@ -7,6 +7,7 @@ pub(crate) mod containers;
 pub(crate) mod execs;
 pub(crate) mod images;
 pub(crate) mod networks;
+pub(crate) mod prune;
 pub(crate) mod system;
 
 use crate::reply::{Hijack, Reply};

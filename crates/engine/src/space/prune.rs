@@ -1,0 +1,214 @@
+//! Prunes: what nobody uses goes, by Docker's rules and by dhow's own bounds. All return when names are gone; the
+//! bytes follow in the background.
+
+use super::view::{Pruned, PrunedItem};
+use super::{image_is_used, last_used, layers, measure, volumes_of};
+use crate::config::PruneRequest;
+use crate::container::Container;
+use crate::core::{Core, blocking};
+use crate::plan::evict::{Candidate, What, choose};
+use crate::plan::prune::{Filters, Thing};
+use crate::record::Record;
+use crate::view::{ImageRemoved, Status};
+use crate::{stop, volumes};
+use dhow_store::{ImageRecord, Removed};
+use dhow_types::{Digest, Error, ErrorKind, Reference, Result};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Removes images that no container uses: those without a name, or all with `dangling=false`.
+pub(crate) async fn images(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
+    let filters = Filters::read(&request, &["dangling", "label", "label!", "until"], Timestamp::now())?;
+    let core = core.clone();
+    blocking(move || prune_images(&core, &request, &filters)).await
+}
+
+/// When an image was last used; one that never was counts from when it came.
+pub(crate) fn image_last_used(record: &ImageRecord) -> i64 {
+    if record.last_used_unix > 0 { record.last_used_unix } else { record.loaded_unix }
+}
+
+fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Result<Pruned> {
+    let only_dangling = filters.dangling != Some(false);
+    let records: BTreeMap<Digest, ImageRecord> = core.store.images()?.into_iter().map(|r| (r.id, r)).collect();
+    let usage = measure(core)?;
+    let held = layers(core, &usage)?;
+    let by_image = core.store.layers_of_images()?;
+    let candidates: Vec<Candidate> = records
+        .values()
+        .filter(|r| !(only_dangling && !r.references.is_empty()) && !image_is_used(core, &r.id))
+        .filter(|r| {
+            let at = |seconds| Timestamp::from_second(seconds).ok();
+            let created = r.created.as_deref().and_then(|c| c.parse().ok());
+            filters.pass(Thing { created, used: at(image_last_used(r)), labels: &r.image.config.config.labels })
+        })
+        .map(|r| {
+            let own = by_image.get(&r.id).cloned().unwrap_or_default();
+            Candidate { what: What::Image(r.id, own), last_used: image_last_used(r) }
+        })
+        .collect();
+    let chosen = match request.keep_bytes {
+        Some(keep) => choose(candidates, usage.layers.values().sum::<u64>().saturating_sub(keep), held),
+        None => in_order(candidates, held),
+    };
+    let mut pruned = Pruned::default();
+    for (candidate, bytes) in chosen {
+        let What::Image(id, own) = &candidate.what else { continue };
+        let Some(record) = records.get(id) else { continue };
+        let names = record.references.iter().chain(&record.digests).map(Reference::familiar);
+        let names: Vec<String> = names.collect();
+        let removed = if request.dry_run {
+            names.iter().cloned().map(Removed::Untagged).chain([Removed::Deleted(*id)]).collect()
+        } else {
+            match core.store.remove_unused(id, only_dangling, &|id| image_is_used(core, id)) {
+                Ok(removed) => removed,
+                // Used or named meanwhile, or gone.
+                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
+                Err(e) => return Err(e),
+            }
+        };
+        let size = if request.dry_run { bytes } else { gone(&removed, own, &usage.layers) };
+        pruned.reclaimed += size;
+        pruned.items.push(PrunedItem {
+            id: id.to_string(),
+            names,
+            size,
+            last_used: Timestamp::from_second(record.last_used_unix).ok().filter(|_| record.last_used_unix > 0),
+        });
+        pruned.images.extend(removed.into_iter().map(|r| match r {
+            Removed::Untagged(name) => ImageRemoved::Untagged(name),
+            Removed::Deleted(id) => ImageRemoved::Deleted(id),
+        }));
+    }
+    Ok(pruned)
+}
+
+/// All candidates, the least recently used first, with what each gives back.
+fn in_order(mut candidates: Vec<Candidate>, mut layers: crate::plan::evict::Layers) -> Vec<(Candidate, u64)> {
+    candidates.sort_by_key(|c| c.last_used);
+    candidates
+        .into_iter()
+        .map(|c| {
+            let bytes = match &c.what {
+                What::Image(_, own) => layers.let_go(own),
+                What::Own(_, bytes) => *bytes,
+            };
+            (c, bytes)
+        })
+        .collect()
+}
+
+/// Bytes of the layers that went with an image: they are told by their chain ids.
+pub(crate) fn gone(removed: &[Removed], own: &[Digest], sizes: &BTreeMap<Digest, u64>) -> u64 {
+    let chains = dhow_types::image::chain_ids(own);
+    let deleted: BTreeSet<Digest> = removed
+        .iter()
+        .filter_map(|r| match r {
+            Removed::Deleted(id) => Some(*id),
+            Removed::Untagged(_) => None,
+        })
+        .collect();
+    let layers: BTreeSet<&Digest> =
+        own.iter().zip(&chains).filter(|(_, chain)| deleted.contains(*chain)).map(|(layer, _)| layer).collect();
+    layers.into_iter().map(|l| sizes.get(l).copied().unwrap_or(0)).sum()
+}
+
+/// Removes containers that do not run.
+pub(crate) async fn containers(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
+    let filters = Filters::read(&request, &["label", "label!", "until"], Timestamp::now())?;
+    let shared = core.clone();
+    let usage = blocking(move || measure(&shared)).await?;
+    let size = |r: &Record| usage.containers.get(r.id.as_str()).map_or(0, |c| c.files + c.logs);
+    let stopped: BTreeMap<String, Record> = core
+        .registry()
+        .all()
+        .iter()
+        .filter(|c| matches!(c.status(), Status::Created | Status::Exited | Status::Dead))
+        .map(|c| c.record())
+        .filter(|r| {
+            filters.pass(Thing { created: Some(r.created), used: Some(last_used(r)), labels: &r.config.labels })
+        })
+        .map(|r| (r.id.to_string(), r))
+        .collect();
+    let candidates: Vec<Candidate> = stopped
+        .values()
+        .map(|r| Candidate { what: What::Own(r.id.clone(), size(r)), last_used: last_used(r).as_second() })
+        .collect();
+    let chosen = match request.keep_bytes {
+        Some(keep) => {
+            let all = usage.containers.values().map(|c| c.files + c.logs).sum::<u64>();
+            choose(candidates, all.saturating_sub(keep), Default::default())
+        }
+        None => in_order(candidates, Default::default()),
+    };
+    let mut pruned = Pruned::default();
+    for (candidate, bytes) in chosen {
+        let What::Own(id, _) = &candidate.what else { continue };
+        let Some(record) = stopped.get(id.as_str()) else { continue };
+        if !request.dry_run {
+            match stop::remove(core, id.as_str(), false, false).await {
+                Ok(()) => {}
+                // Started or removed meanwhile.
+                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => continue,
+                Err(e) => return Err(e),
+            }
+        }
+        pruned.reclaimed += bytes;
+        pruned.items.push(PrunedItem {
+            id: id.to_string(),
+            names: vec![record.name.clone()],
+            size: bytes,
+            last_used: Some(last_used(record)),
+        });
+    }
+    Ok(pruned)
+}
+
+/// Removes volumes that no container uses: those that nobody named, or all with `all=true`.
+pub(crate) async fn volumes(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
+    let filters = Filters::read(&request, &["label", "label!", "all"], Timestamp::now())?;
+    refuse_bounds(&request, "volumes")?;
+    let core = core.clone();
+    blocking(move || prune_volumes(&core, &request, &filters)).await
+}
+
+fn prune_volumes(core: &Core, request: &PruneRequest, filters: &Filters) -> Result<Pruned> {
+    let usage = measure(core)?;
+    let is_used = |name: &str| {
+        core.holds.volume(name)
+            || core.registry().all().iter().any(|c: &Arc<Container>| volumes_of(&c.shared().record).any(|v| v == name))
+    };
+    let mut pruned = Pruned::default();
+    for volume in volumes::all(&core.store)? {
+        let thing = Thing { created: volume.created, used: None, labels: &volume.labels };
+        if !(volume.anonymous || filters.all) || !filters.pass(thing) || is_used(&volume.name) {
+            continue;
+        }
+        if !request.dry_run && !core.volumes.remove_if(core, &volume.name, &|| !is_used(&volume.name))? {
+            continue;
+        }
+        let size = usage.volumes.get(&volume.name).copied().unwrap_or(0);
+        pruned.reclaimed += size;
+        pruned.items.push(PrunedItem { id: volume.name, names: Vec::new(), size, last_used: None });
+    }
+    Ok(pruned)
+}
+
+/// Removes networks that no container uses. Those that are always there stay, and others there are none.
+pub(crate) fn networks(request: &PruneRequest) -> Result<Pruned> {
+    Filters::read(request, &["label", "label!", "until"], Timestamp::now())?;
+    refuse_bounds(request, "networks")?;
+    Ok(Pruned::default())
+}
+
+/// Bounds that mean nothing for a kind are refused by name.
+fn refuse_bounds(request: &PruneRequest, kind: &str) -> Result<()> {
+    let given = [("unused-for", request.unused_for.is_some()), ("keep-bytes", request.keep_bytes.is_some())];
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => {
+            Err(Error::invalid(format!("{name} does not work for {kind}: their last use is not recorded")))
+        }
+        None => Ok(()),
+    }
+}
