@@ -38,8 +38,7 @@ impl Volumes {
     /// `image` is the root file system of the container, to fill new volumes from.
     pub(crate) fn prepare(
         &self,
-        dirs: &Dirs,
-        store: &Store,
+        (dirs, store): (&Dirs, &Store),
         mounts: Vec<Mount>,
         image: &dyn Fn() -> Result<View>,
         durability: Durability,
@@ -201,8 +200,7 @@ mod tests {
     fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
         let image = || View::open(&[&w.image]);
         Volumes::default().prepare(
-            &w.dirs,
-            &w.store,
+            (&w.dirs, &w.store),
             mount(bind),
             &image,
             Durability::Lazy,
@@ -255,7 +253,7 @@ mod tests {
         let image = || View::open(&[&w.image]);
         let mut held = crate::holds::Holds::default().begin();
         let e = Volumes::default()
-            .prepare(&w.dirs, &w.store, mounts, &image, Durability::Lazy, &mut undo, &mut held)
+            .prepare((&w.dirs, &w.store), mounts, &image, Durability::Lazy, &mut undo, &mut held)
             .unwrap_err();
         assert!(e.text().ends_with("bind source path does not exist: /nonexistent"), "{e}");
     }

@@ -65,7 +65,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     }
     let mounts = plan::mounts::plan(&config, &host)?;
     let image = || View::open(&layers);
-    let mounts = core.volumes.prepare(&core.dirs, &core.store, mounts, &image, durability, &mut undo, held)?;
+    let mounts = core.volumes.prepare((&core.dirs, &core.store), mounts, &image, durability, &mut undo, held)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 
     let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup });

@@ -37,7 +37,7 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
     let by_image = core.store.layers_of_images()?;
     let candidates: Vec<Candidate> = records
         .values()
-        .filter(|r| !(only_dangling && !r.references.is_empty()) && !image_is_used(core, &r.id))
+        .filter(|r| (!only_dangling || r.references.is_empty()) && !image_is_used(core, &r.id))
         .filter(|r| {
             let at = |seconds| Timestamp::from_second(seconds).ok();
             let created = r.created.as_deref().and_then(|c| c.parse().ok());
