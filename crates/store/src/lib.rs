@@ -21,6 +21,7 @@ mod recipe;
 mod remove;
 mod save;
 mod space;
+mod spread;
 mod sync;
 mod tar;
 mod trash;

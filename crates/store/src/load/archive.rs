@@ -12,6 +12,7 @@ use crate::apply::Limits;
 use crate::layers::Lease;
 use crate::names::{clean, join, shown, split};
 use crate::space::Reservation;
+use crate::spread::fresh_name;
 use crate::tar::{self, Kind, Nowhere};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
@@ -283,7 +284,7 @@ impl Incoming<'_> {
         }
         let kept = (r.keep_blobs && known.is_none()).then(|| r.work.join(format!("blob-{index}")));
         let mut copy = kept.as_ref().map(|p| File::create_new(p).map(|f| (f, p))).transpose()?;
-        let dir = r.work.join(format!("layer-{index}"));
+        let dir = r.work.join(fresh_name("layer", index));
         let (mut writer, handle) = match known {
             Some(_) => (None, None),
             None => {

@@ -77,6 +77,7 @@ impl Store {
         let reservation = self.reserve(reserved)?;
         let limits = self.config().limits.within(&reservation);
         let work = Work::new(self)?;
+        crate::spread::spread(&work.dir);
         let mut lease = Lease::new(self);
         let archive = {
             let traffic = Traffic::default();
