@@ -1,3 +1,5 @@
+//! The merged view over trees made by hand: what overlayfs would show, and that nothing leads out of the layers.
+
 use super::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;

@@ -1,3 +1,5 @@
+//! Trees made by unpacking, packed again as layers: the same tree comes back.
+
 use super::*;
 use crate::Limits;
 use crate::apply::{Workplace, apply};

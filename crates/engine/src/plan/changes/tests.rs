@@ -1,3 +1,5 @@
+//! The grammar of changes by tables: what Docker takes, what it refuses, and in which words.
+
 use super::*;
 
 fn base() -> RunConfig {
