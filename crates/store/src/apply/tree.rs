@@ -353,7 +353,7 @@ impl Tree {
         let dir = match openat2(&self.root.fd, path, DIR_FLAGS, Mode::empty(), INSIDE) {
             Ok(fd) => Dir { fd, path: path.to_vec() },
             Err(Errno::LOOP) => {
-                let fd = openat2(&self.root.fd, path, DIR_FLAGS, Mode::empty(), CHROOTED)?;
+                let fd = chrooted(self.root.fd.as_fd(), path)?;
                 let real = self.real_path(fd.as_fd())?;
                 Dir { fd, path: real }
             }
@@ -586,6 +586,19 @@ fn with_setgid(mode: u32) -> Option<u32> {
 fn times((seconds, nanos): (i64, u32)) -> Timestamps {
     let t = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     Timestamps { last_access: t, last_modification: t }
+}
+
+/// The directory at `path`, links followed inside `root`. Where a link has `..` the kernel gives up as soon as anything
+/// on the machine is renamed or mounted meanwhile, and says so (openat2(2), EAGAIN): then it is asked again.
+fn chrooted(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    const TRIES: usize = 1000;
+    for _ in 0..TRIES {
+        match openat2(root, path, DIR_FLAGS, Mode::empty(), CHROOTED) {
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 /// The path /proc shows for a descriptor.
