@@ -6,10 +6,13 @@
 //! (rules R1 and R7). Links are followed here, in `lookup` alone, within the tree.
 
 mod attributes;
+pub mod compare;
+mod differ;
 mod lookup;
 mod walk;
 
 pub use attributes::{Attribute, attributes};
+pub use differ::Rule;
 pub use lookup::Found;
 pub(crate) use walk::{Met, Walk};
 
@@ -237,14 +240,14 @@ impl Dir {
     /// whether it hides what is below.
     pub(crate) fn said(&self, name: &OsStr, counts: &dyn Fn(usize) -> bool) -> Result<Vec<Said>> {
         let mut out = Vec::new();
-        for (fd, _) in self.open.iter().zip(&self.place.layers).filter(|(_, layer)| counts(**layer)) {
+        for (fd, &layer) in self.open.iter().zip(&self.place.layers).filter(|(_, layer)| counts(**layer)) {
             let Some(stat) = stat_of(fd.as_fd(), name)? else { continue };
             let (dir, whiteout) = match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => (true, false),
                 FileType::CharacterDevice => (false, stat.st_rdev == 0),
                 _ => (false, false),
             };
-            out.push(Said { dir, whiteout, hides: !dir || is_opaque(fd.as_fd(), name) });
+            out.push(Said { layer, dir, whiteout, hides: !dir || is_opaque(fd.as_fd(), name) });
         }
         Ok(out)
     }
@@ -253,6 +256,7 @@ impl Dir {
 /// What one layer says about a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
+    pub layer: usize,
     pub dir: bool,
     pub whiteout: bool,
     /// Nothing of the layers below is seen.
