@@ -8,6 +8,7 @@
 
 mod document;
 
+pub mod audit;
 pub mod check;
 pub mod config;
 pub mod container;
@@ -23,6 +24,7 @@ pub mod stdcopy;
 pub mod system;
 pub mod version;
 
+pub use audit::{FilesystemChange, HistoryItem};
 pub use check::{CheckDone, CheckFinding, CheckLine};
 pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig};
 pub use container::{

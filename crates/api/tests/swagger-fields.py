@@ -36,7 +36,7 @@ documents = {name: fields(definitions[name]) for name in """ContainerConfig Host
     OCIPlatform ProgressDetail ErrorDetail ErrorResponse IDResponse SystemVersion SystemInfo PluginsInfo
     RegistryServiceConfig IndexInfo Runtime SwarmInfo Commit Network IPAM IPAMConfig EndpointResource
     ConfigReference PortBinding Volume ImagesDiskUsage ContainersDiskUsage VolumesDiskUsage BuildCacheDiskUsage
-    BuildCache""".split()}
+    BuildCache FilesystemChange ImageHistoryResponseItem""".split()}
 body = lambda path: next(p for p in spec["paths"][path]["post"]["parameters"] if p["in"] == "body")["schema"]
 documents["ExecCreateRequest"] = fields(body("/containers/{id}/exec"))
 documents["ExecStartRequest"] = fields(body("/exec/{id}/start"))

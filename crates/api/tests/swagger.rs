@@ -119,6 +119,8 @@ fn every_field_of_every_document_is_there() {
         WaitError = "ContainerWaitExitError",
         ProcessConfig = "ProcessConfig",
         ImageDeleteItem = "ImageDeleteResponseItem",
+        FilesystemChange = "FilesystemChange",
+        HistoryItem = "ImageHistoryResponseItem",
         GraphDriver = "DriverData",
         OciDescriptor = "OCIDescriptor",
         OciPlatform = "OCIPlatform",

@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
 use crate::view::*;
-use crate::{archives, check, commit, exec, images, info, list, logs, open, shown, stop};
+use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
 use dhow_types::{Digest, Platform, Result};
@@ -221,6 +221,34 @@ impl Engine {
     /// Removes networks that no container uses, as far as they are not always there.
     pub async fn prune_networks(&self, request: PruneRequest) -> Result<Pruned> {
         prune::networks(&request)
+    }
+    /// The whole root of a container as a tar archive, in pieces. An error is the last of them: what came before it is
+    /// of no use.
+    pub async fn export(&self, name: &str) -> Result<mpsc::Receiver<Result<Vec<u8>>>> {
+        let container = self.core.registry().find(name)?;
+        audit::export(&self.core, &container).await
+    }
+    /// What a container changed, many at a time. With `measure` the size of directories that are gone is that of all
+    /// that was in them. An error is the last.
+    pub async fn changes(
+        &self,
+        name: &str,
+        measure: bool,
+    ) -> Result<mpsc::Receiver<Result<Vec<dhow_store::merged::compare::Change>>>> {
+        let container = self.core.registry().find(name)?;
+        audit::changes(&self.core, &container, measure).await
+    }
+    /// How an image was made, the last step first.
+    pub async fn image_history(&self, name: &str) -> Result<Vec<audit::HistoryRow>> {
+        audit::history(&self.core, name).await
+    }
+    /// What two images differ in.
+    pub async fn image_diff(&self, old: &str, new: &str) -> Result<audit::DiffStream> {
+        audit::image_diff(&self.core, old, new).await
+    }
+    /// All images, with what each stands on.
+    pub async fn image_tree(&self) -> Result<Vec<audit::TreeRow>> {
+        audit::image_tree(&self.core).await
     }
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {

@@ -5,6 +5,7 @@
 //! containers never depend on the life of the engine.
 
 mod archives;
+mod audit;
 mod check;
 mod commit;
 pub mod config;
@@ -16,6 +17,7 @@ mod exec;
 mod holds;
 mod images;
 mod info;
+mod layers;
 mod link;
 mod list;
 mod logs;
@@ -37,12 +39,15 @@ pub mod view;
 mod volumes;
 mod wait;
 
+pub use audit::{DiffEvent, DiffImage, DiffStream, HistoryRow, TreeRow};
 pub use check::check_root;
 pub use config::{
     AttachRequest, CommitRequest, CreateRequest, ExecRequest, ExecStart, ImportRequest, ListRequest, LogsRequest,
     PruneRequest, WaitCondition,
 };
 pub use container::attach::AttachTicket;
+pub use dhow_store::merged::compare::{Change, Kind as ChangeKind, Side};
+pub use dhow_store::{ImageChange, Step};
 pub use engine::{Engine, LoadStream, SaveStream, WaitTicket};
 pub use settings::Settings;
 pub use view::LogStream;

@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, check, containers, execs, images, networks, prune, system};
+use crate::routes::{archives, audit, check, containers, execs, images, networks, prune, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -127,12 +127,17 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ContainerAttach => containers::attach(engine, call).await,
         Route::ContainerWait => containers::wait(engine, call).await,
         Route::ContainerDelete => containers::delete(engine, call).await,
+        Route::ContainerExport => audit::export(engine, call).await,
+        Route::ContainerChanges => audit::changes(engine, call).await,
         Route::ContainerExec => execs::create(engine, call).await,
         Route::ExecStart => execs::start(engine, call).await,
         Route::ExecResize => execs::resize(engine, call).await,
         Route::ExecInspect => execs::inspect(engine, call).await,
         Route::ImageList => images::list(engine, call).await,
         Route::ImageInspect => images::inspect(engine, call).await,
+        Route::ImageHistory => audit::history(engine, call).await,
+        Route::ImageDiff => audit::image_diff(engine, call).await,
+        Route::ImageTree => audit::tree(engine).await,
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
         Route::ImageLoad => archives::load(engine, call).await,

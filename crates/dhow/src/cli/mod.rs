@@ -4,6 +4,7 @@
 
 mod archives;
 mod attach;
+mod audit;
 mod autostart;
 pub mod check;
 mod containers;
@@ -76,11 +77,16 @@ const COMMANDS: &[Command] = &[
     command!("save", "Images", "Save images to an archive", archives::save),
     command!("import", "Images", "Make an image of an archive of a root file system", making::import),
     command!("commit", "Images", "Make an image of a container's changes", making::commit),
+    command!("history", "Images", "Show how an image was made", audit::history),
+    command!("image diff", "Images", "Show what two images differ in, and which step did it", audit::image_diff),
+    command!("image tree", "Images", "Show which image stands on which", audit::image_tree),
     command!("tag", "Images", "Give an image another name", images::tag),
     command!("rmi", "Images", "Remove images", images::rmi),
     command!("create", "More", "Create a container without starting it", run::create),
     command!("start", "More", "Start containers", containers::start),
     command!("attach", "More", "Connect the terminal to a running container", attach::attach),
+    command!("diff", "More", "Show what a container changed", audit::diff),
+    command!("export", "More", "Write a container's file system as a tar archive", audit::export),
     command!("kill", "More", "Send a signal to containers", containers::kill),
     command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
     command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
@@ -99,10 +105,7 @@ const UNBUILT: &[&str] = &[
     "config",
     "context",
     "cp",
-    "diff",
     "events",
-    "export",
-    "history",
     "login",
     "logout",
     "manifest",
@@ -216,11 +219,14 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         ("container", "inspect") | ("image", "inspect") => "inspect",
         (
             "container",
-            "attach" | "commit" | "create" | "exec" | "kill" | "logs" | "rm" | "run" | "start" | "stop" | "wait",
+            "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "rm" | "run" | "start"
+            | "stop" | "wait",
         ) => &sub,
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",
-        ("image", "import" | "load" | "save" | "tag") => &sub,
+        ("image", "history" | "import" | "load" | "save" | "tag") => &sub,
+        ("image", "diff") => "image diff",
+        ("image", "tree") => "image tree",
         ("system", "info") => "info",
         ("system", "check") => "check",
         ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
@@ -274,6 +280,8 @@ mod tests {
             ("container ls -a", "ps -a"),
             ("image inspect x", "inspect --type=image x"),
             ("image rm x", "rmi x"),
+            ("image diff a b", "image diff a b"),
+            ("container diff a", "diff a"),
             ("run x", "run x"),
             ("image build .", "image build build ."),
         ] {

@@ -3,6 +3,7 @@
 
 use super::attach::Pending;
 use crate::core::Core;
+use crate::layers::Layers;
 use crate::machine;
 use crate::plan::mounts::Source;
 use crate::plan::spec::{Input, NetworkFiles, Shm};
@@ -170,33 +171,23 @@ fn namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
 
 /// The root for the shim, and the directories it is made of, without what the container wrote.
 fn rootfs(core: &Core, record: &Record) -> Result<(Rootfs, Vec<PathBuf>)> {
-    let lower = match &record.root {
-        Root::Image { id, .. } => core
-            .store
-            .image(id)
-            .map_err(|e| e.prefixed(format!("image of container {}", record.name)))?
-            .layer_dirs
-            .clone(),
-        Root::Overlay { path, .. } => vec![path.clone()],
-        Root::Dir { path } => return Ok((Rootfs::Dir(path.clone()), vec![path.clone()])),
+    let Layers { upper, lower } = Layers::of(core, record)?;
+    let (Some(upper), Some(data)) = (upper, record.root.data()) else {
+        return Ok((Rootfs::Dir(lower.first().cloned().unwrap_or_default()), lower));
     };
+    if !upper.is_dir() {
+        return Err(Error::system(format!(
+            "the writable layer {} is gone: it was in memory, and the machine was started anew. Remove the container",
+            upper.display()
+        )));
+    }
     let mut rootfs = Rootfs::Overlay(Default::default());
-    if let (Rootfs::Overlay(overlay), Some(data)) = (&mut rootfs, record.root.data()) {
+    if let Rootfs::Overlay(overlay) = &mut rootfs {
         overlay.lower.clone_from(&lower);
-        // Below a directory of the machine there is nothing to add: it may be one that holds this one.
-        if matches!(record.root, Root::Image { .. }) && lower.len() < dhow_types::image::MAX_LAYERS {
-            overlay.lower.push(core.dirs.mountpoints());
-        }
-        overlay.upper = data.join("upper");
+        overlay.upper = upper;
         overlay.work = data.join("work");
         // Thrown away with the container: never worth a sync.
         overlay.volatile = record.host.auto_remove;
-        if !overlay.upper.is_dir() {
-            return Err(Error::system(format!(
-                "the writable layer {} is gone: it was in memory, and the machine was started anew. Remove the container",
-                overlay.upper.display()
-            )));
-        }
     }
     Ok((rootfs, lower))
 }

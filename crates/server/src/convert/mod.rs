@@ -3,6 +3,7 @@
 //! All functions are pure. A document is taken apart field by field without `..`, so that a field can't be
 //! forgotten: it is mapped, or it is refused by name when it is set.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod container;

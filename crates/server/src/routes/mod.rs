@@ -2,6 +2,7 @@
 //! containers, and no fields of documents (see [`crate::convert`]).
 
 pub(crate) mod archives;
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod containers;
 pub(crate) mod execs;
