@@ -112,14 +112,20 @@ assert c.version()["ApiVersion"] and c.info()["OSType"] == "linux"
 print("all well")
 "#;
 
-fn docker_py(w: &World) -> Result<()> {
-    let d = w.daemon()?;
+/// Python with docker-py, set to a daemon.
+pub(super) fn python(d: &Daemon) -> Result<Command> {
     let python = std::env::var("DHOW_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     if !Command::new(&python).args(["-c", "import docker"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
         return skip("docker-py is not installed for DHOW_TEST_PYTHON");
     }
-    let out =
-        Command::new(&python).arg("-c").arg(PY).arg(d.archive("busybox")).env("DOCKER_HOST", d.host()).output()?;
+    let mut command = Command::new(&python);
+    command.env("DOCKER_HOST", d.host());
+    Ok(command)
+}
+
+fn docker_py(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let out = python(&d)?.arg("-c").arg(PY).arg(d.archive("busybox")).output()?;
     let err = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success() && String::from_utf8_lossy(&out.stdout).trim() == "all well", "{err}");
     Ok(())

@@ -1,7 +1,8 @@
 //! Images made here: import and commit.
 
+use super::clients::{docker, python};
 use crate::daemon::{Daemon, until};
-use crate::runner::{World, skip};
+use crate::runner::World;
 use anyhow::{Context as _, Result, ensure};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -296,7 +297,7 @@ fn committed_is_saved_and_loaded(w: &World) -> Result<()> {
 fn docker_commits_and_imports(w: &World) -> Result<()> {
     let d = w.own_daemon()?;
     let ok = |words: &[&str]| -> Result<String> {
-        let out = super::clients::docker(&d, words)?.output()?;
+        let out = docker(&d, words)?.output()?;
         ensure!(out.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&out.stderr));
         Ok(String::from_utf8(out.stdout)?.trim_end().to_owned())
     };
@@ -339,11 +340,7 @@ print("all well")
 
 fn docker_py_saves_commits_and_imports(w: &World) -> Result<()> {
     let d = w.own_daemon()?;
-    let python = std::env::var("DHOW_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    if !Command::new(&python).args(["-c", "import docker"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
-        return skip("docker-py is not installed for DHOW_TEST_PYTHON");
-    }
-    let out = Command::new(&python).arg("-c").arg(PY).arg(root_fs(&d)?).env("DOCKER_HOST", d.host()).output()?;
+    let out = python(&d)?.arg("-c").arg(PY).arg(root_fs(&d)?).output()?;
     let err = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success() && String::from_utf8_lossy(&out.stdout).trim() == "all well", "{err}");
     Ok(())

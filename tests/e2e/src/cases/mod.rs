@@ -6,6 +6,7 @@ mod crash;
 mod errors;
 mod exec;
 mod images;
+mod layers;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         logs::cases(),
         images::cases(),
+        layers::cases(),
         archive::cases(),
         making::cases(),
         limits::cases(),

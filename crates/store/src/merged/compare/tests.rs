@@ -1,3 +1,5 @@
+//! Small trees made of words, compared; and random ones against what a walk through both of them shows.
+
 use super::*;
 use rustix::fs::{CWD, Mode, XattrFlags};
 use std::collections::BTreeMap;
