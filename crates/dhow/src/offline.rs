@@ -4,7 +4,7 @@
 
 use crate::cli::check::{CheckArgs, Printer};
 use crate::cli::output;
-use crate::flags::parse::{Stop, parse};
+use crate::flags::parse::parse;
 use anyhow::{Result, bail};
 use dhow_api::{CheckDone, CheckFinding, CheckLine};
 use dhow_engine::view::CheckEvent;
@@ -14,14 +14,7 @@ use std::ffi::OsString;
 pub fn main(words: Vec<OsString>) -> i32 {
     let args: CheckArgs = match parse("check", words) {
         Ok(args) => args,
-        Err(Stop::Help(text)) => {
-            output::text_out(text);
-            return 0;
-        }
-        Err(Stop::Usage(text, code)) => {
-            output::note(text);
-            return code;
-        }
+        Err(stop) => return stop.say(),
     };
     match run(&args) {
         Ok(code) => code,

@@ -224,6 +224,12 @@ impl crate::Store {
         Ok((fs.f_blocks.saturating_mul(fs.f_frsize), fs.f_bavail.saturating_mul(fs.f_frsize)))
     }
 
+    /// Bytes that are free on the file system, without what stays free and what is promised to writes that run.
+    pub(crate) fn unpromised(&self) -> Result<u64> {
+        let (free, kept) = free(self.inner.space.root.as_fd())?;
+        Ok(free.saturating_sub(kept).saturating_sub(self.promised()))
+    }
+
     /// Layers that must stay although no image may have them: a load that runs counts on them.
     pub fn leased(&self) -> Vec<dhow_types::Digest> {
         self.publishing().all()

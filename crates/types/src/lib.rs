@@ -1,9 +1,10 @@
-//! The vocabulary every other crate speaks: digests, references, platforms, ids, error kinds and
+//! The vocabulary every other crate speaks: digests, references, platforms, ids, durations, error kinds and
 //! image documents.
 //!
 //! Nothing here does I/O, knows a wire format of the Engine API, or depends on another dhow crate.
 
 pub mod digest;
+pub mod duration;
 pub mod error;
 pub mod id;
 pub mod image;

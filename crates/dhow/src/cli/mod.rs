@@ -27,7 +27,7 @@ mod template;
 mod terminal;
 pub mod units;
 
-use crate::flags::parse::{Stop, parse};
+use crate::flags::parse::parse;
 use context::Context;
 use std::ffi::OsString;
 use std::fmt;
@@ -134,16 +134,7 @@ const UNBUILT: &[&str] = &[
 
 /// Parses a command's words; prints help or usage by itself.
 fn take<T: clap::CommandFactory + clap::FromArgMatches>(name: &'static str, words: Vec<OsString>) -> anyhow::Result<T> {
-    parse(name, words).map_err(|stop| match stop {
-        Stop::Help(text) => {
-            output::text_out(text);
-            Exit(0).into()
-        }
-        Stop::Usage(text, code) => {
-            output::note(text);
-            Exit(code).into()
-        }
-    })
+    parse(name, words).map_err(|stop| Exit(stop.say()).into())
 }
 
 /// Runs the client with the words behind the program's name and gives the exit code.

@@ -1,6 +1,7 @@
 //! Sizes, durations and ages in Docker's notation, read and written.
 
 use anyhow::{Result, bail};
+use dhow_types::duration::go_nanoseconds;
 
 /// Bytes from `512m`, `1.5g`, `64kb`, `1GiB`, `100`: powers of 1024, as Docker's `-m` reads them.
 pub fn bytes(text: &str) -> Result<i64> {
@@ -31,31 +32,12 @@ pub fn nano_cpus(text: &str) -> Result<i64> {
     }
 }
 
-/// A Go duration (`1h30m`, `500ms`, `10s`) in nanoseconds.
+/// A Go duration (`1h30m`, `500ms`, `10s`), maybe negative, in nanoseconds.
 pub fn duration_ns(text: &str) -> Option<i64> {
-    let mut rest = text.strip_prefix('-').unwrap_or(text);
-    if rest.is_empty() {
-        return None;
+    match text.strip_prefix('-') {
+        Some(positive) => go_nanoseconds(positive).map(|n| -n),
+        None => go_nanoseconds(text),
     }
-    let mut total = 0f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        total += number
-            * match &rest[..unit] {
-                "ns" => 1.0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return None,
-            };
-        rest = &rest[unit..];
-    }
-    Some(if text.starts_with('-') { -total as i64 } else { total as i64 })
 }
 
 /// A size as lists show it: `4.43MB` (powers of 1000, three significant digits).

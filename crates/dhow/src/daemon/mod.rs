@@ -6,7 +6,7 @@
 mod settings;
 
 use crate::cli::output;
-use crate::flags::parse::{Stop, parse};
+use crate::flags::parse::parse;
 use anyhow::{Context as _, Result, bail};
 use settings::Settings;
 use std::ffi::OsString;
@@ -22,14 +22,7 @@ const BLOCKING_IDLE: std::time::Duration = std::time::Duration::from_secs(3);
 pub fn main(words: Vec<OsString>) -> i32 {
     let args: settings::DaemonArgs = match parse("daemon", words) {
         Ok(args) => args,
-        Err(Stop::Help(text)) => {
-            output::text_out(text);
-            return 0;
-        }
-        Err(Stop::Usage(text, code)) => {
-            output::note(text);
-            return code;
-        }
+        Err(stop) => return stop.say(),
     };
     match run(args) {
         Ok(()) => 0,

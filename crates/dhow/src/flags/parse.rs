@@ -1,6 +1,7 @@
 //! One command's words to its flags, by Docker's rules on top of clap's: `--flag=false` for switches, the
 //! exit code 125 for a flag that does not exist, and a word of its own for Docker's flags that dhow lacks.
 
+use crate::cli::output;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -39,6 +40,22 @@ pub enum Stop {
     Help(String),
     /// The words are wrong: print it and exit with 125 (or 1 for missing arguments, as Docker).
     Usage(String, i32),
+}
+
+impl Stop {
+    /// Prints what there is to say; gives the exit code.
+    pub fn say(self) -> i32 {
+        match self {
+            Self::Help(text) => {
+                output::text_out(text);
+                0
+            }
+            Self::Usage(text, code) => {
+                output::note(text);
+                code
+            }
+        }
+    }
 }
 
 /// Parses the words behind the command's name.

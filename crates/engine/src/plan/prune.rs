@@ -1,6 +1,7 @@
 //! What a prune may take: its filters, in Docker's words, and dhow's own bounds.
 
 use crate::config::PruneRequest;
+use dhow_types::duration::go_nanoseconds;
 use dhow_types::{Error, Result};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -83,8 +84,8 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
             "invalid filter 'until={text}': want a duration (10m, 1h30m), a date (2026-01-31, RFC 3339) or seconds since 1970"
         ))
     };
-    if let Some(nanos) = go_duration(text) {
-        return Timestamp::from_nanosecond(now.as_nanosecond() - nanos).map_err(|_| bad());
+    if let Some(nanos) = go_nanoseconds(text) {
+        return Timestamp::from_nanosecond(now.as_nanosecond() - i128::from(nanos)).map_err(|_| bad());
     }
     let (seconds, decimals) = text.split_once('.').unwrap_or((text, ""));
     if !seconds.is_empty() && seconds.bytes().chain(decimals.bytes()).all(|b| b.is_ascii_digit()) {
@@ -99,30 +100,6 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
     }
     let civil = text.parse::<jiff::civil::DateTime>().ok();
     civil.and_then(|d| jiff::tz::TimeZone::UTC.to_timestamp(d).ok()).ok_or_else(bad)
-}
-
-/// A Go duration in nanoseconds: numbers with units, one behind the other.
-fn go_duration(text: &str) -> Option<i128> {
-    let mut rest = text;
-    let mut total = 0i128;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let nanos = match &rest[..unit] {
-            "ns" => 1.0,
-            "us" | "µs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += (number * nanos) as i128;
-        rest = &rest[unit..];
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 #[cfg(test)]

@@ -13,14 +13,11 @@ use crate::names::shown;
 use crate::rebuild::{Content, Fault, Rebuild, Source};
 use crate::{Store, images, lock_anyway};
 use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs, syncfs};
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-/// Space that a check leaves free on the store's file system.
-const SPARE: u64 = 256 << 20;
 
 /// Writes down what is faulty.
 #[derive(Default)]
@@ -217,10 +214,8 @@ impl Check<'_> {
 impl Store {
     /// Whether a tree of this size can be made beside everything else.
     fn has_room_for(&self, bytes: u64) -> bool {
-        statvfs(self.root()).is_ok_and(|fs| {
-            let spare = SPARE.min(fs.f_blocks.saturating_mul(fs.f_frsize) / 64);
-            fs.f_bavail.saturating_mul(fs.f_frsize) >= bytes.saturating_add(spare)
-        })
+        // Not a reservation: a check must not make images go to keep within the budget.
+        self.unpromised().is_ok_and(|free| free >= bytes)
     }
 
     /// The row a layer on disk should have. Fails if it does not give its tar.

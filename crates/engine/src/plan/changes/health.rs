@@ -1,6 +1,7 @@
-//! HEALTHCHECK: its flags, durations as Go writes them, and its command.
+//! HEALTHCHECK: its flags and its command.
 
 use super::{head, json_words};
+use dhow_types::duration::go_nanoseconds;
 use dhow_types::image::Healthcheck;
 use dhow_types::{Error, Result};
 
@@ -50,38 +51,10 @@ pub(super) fn parse(text: &str) -> Result<Healthcheck> {
 
 /// Nanoseconds of `1h2m3.5s`; 0 means that it is inherited.
 fn duration(name: &str, text: &str) -> Result<i64> {
-    let bad = || Error::invalid(format!("invalid --{name} {text:?}: want a duration like 30s, 1m30s or 500ms"));
-    let mut rest = text;
-    let mut total = 0f64;
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(bad());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += number
-            * match &rest[..unit] {
-                "ns" => 1.0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return Err(bad()),
-            };
-        rest = &rest[unit..];
-    }
-    if !total.is_finite() || total >= i64::MAX as f64 {
-        return Err(bad());
-    }
-    match total as i64 {
-        short @ 1..SHORTEST => Err(Error::invalid(format!("--{name} cannot be less than 1ms: {short}ns"))),
-        nanos => Ok(nanos),
+    match go_nanoseconds(text).or((text == "0").then_some(0)) {
+        None => Err(Error::invalid(format!("invalid --{name} {text:?}: want a duration like 30s, 1m30s or 500ms"))),
+        Some(short @ 1..SHORTEST) => Err(Error::invalid(format!("--{name} cannot be less than 1ms: {short}ns"))),
+        Some(nanos) => Ok(nanos),
     }
 }
 
