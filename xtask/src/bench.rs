@@ -29,7 +29,7 @@ const PEERS: &[&str] = &[
 ];
 
 /// What is measured when nothing is named.
-const WHAT: &[&str] = &["latency", "lifecycle", "par", "idle", "oci", "floor"];
+const WHAT: &[&str] = &["latency", "lifecycle", "par", "idle", "images", "contend", "io", "oci", "floor"];
 
 const DHOW: &str = "/opt/dhow/dhow -H unix:///run/peers/dhow.sock";
 
@@ -91,7 +91,11 @@ pub fn command(words: &[String]) -> Result<()> {
         dhow,
         cgroup: wanted.cgroup.clone(),
     };
-    images::make("busybox", &place.images, false)?;
+    let busybox = images::make("busybox", &place.images, false)?;
+    if wanted.what.iter().any(|w| w == "images" || w == "contend") {
+        images::make("debian", &place.images, false)?;
+        place.many(&busybox)?;
+    }
     place.compile("floor")?;
     place.compile("maxrss")?;
 
@@ -130,6 +134,16 @@ impl Place {
         std::fs::create_dir_all(&bin)?;
         let source = run::root().join(format!("bench/{name}.c"));
         run::run(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(bin.join(name)).arg(source))
+    }
+
+    /// The image of many layers, made once.
+    fn many(&self, busybox: &Path) -> Result<()> {
+        let path = self.images.join("many.tar");
+        if path.exists() {
+            return Ok(());
+        }
+        println!("making an image of 21 layers");
+        run::run(Command::new("python3").arg(run::root().join("bench/many.py")).arg(&path).arg(busybox))
     }
 
     /// Starts the daemons, measures, and gives the table.

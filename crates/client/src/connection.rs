@@ -3,6 +3,7 @@
 use crate::body::{Body, Framing};
 use crate::error::{Error, Result};
 use crate::hijack::Hijacked;
+use crate::upload::Upload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -118,23 +119,13 @@ impl Client {
         self.receive(fresh, method)
     }
 
-    /// Uploads `content` in chunks as the body of a POST.
-    pub fn upload(&self, path: &str, content_type: &str, content: &mut dyn Read) -> Result<Response<'_>> {
+    /// Uploads `content` as the body of a POST.
+    pub fn upload(&self, path: &str, content_type: &str, content: Upload) -> Result<Response<'_>> {
         let mut conn = self.connect()?;
-        let head = self.head("POST", path, &[("Content-Type", content_type), ("Transfer-Encoding", "chunked")], None);
-        let out = conn.get_mut();
-        out.write_all(&head)?;
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let n = content.read(&mut buffer)?;
-            // A daemon that refuses early closes its reading side: its answer says why.
-            let sent = write!(out, "{n:x}\r\n")
-                .and_then(|()| out.write_all(&buffer[..n]))
-                .and_then(|()| out.write_all(b"\r\n"));
-            if n == 0 || sent.is_err() {
-                break;
-            }
-        }
+        let (name, value) = content.framing();
+        let head = self.head("POST", path, &[("Content-Type", content_type), (name, &value)], None);
+        conn.get_mut().write_all(&head)?;
+        content.send(conn.get_mut())?;
         self.receive(conn, "POST")
     }
 

@@ -9,8 +9,10 @@ mod connection;
 mod error;
 mod hijack;
 pub mod query;
+mod upload;
 
 pub use body::Body;
 pub use connection::{Client, Response};
 pub use error::{Error, Result};
 pub use hijack::{Hijacked, Multiplexed, Output, demultiplex};
+pub use upload::Upload;

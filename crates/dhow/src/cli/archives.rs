@@ -6,7 +6,7 @@ use super::output;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use dhow_api::JsonMessage;
-use dhow_client::query;
+use dhow_client::{Upload, query};
 use dhow_types::Platform;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -17,6 +17,11 @@ fn platform_json(platform: &Platform) -> String {
         "architecture": platform.architecture, "os": platform.os, "variant": platform.variant,
     })
     .to_string()
+}
+
+/// Standard input as the body of a request; its length is known where it is a file.
+pub(super) fn standard_input() -> Result<Upload> {
+    Ok(std::fs::File::from(rustix::io::dup(rustix::stdio::stdin())?).into())
 }
 
 /// Load images from an archive (docker save, OCI layout)
@@ -35,12 +40,12 @@ pub struct LoadArgs {
 
 /// `dhow load`.
 pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
-    let mut file: Box<dyn Read> = match &args.input {
-        Some(path) => Box::new(std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?),
+    let file: Upload = match &args.input {
+        Some(path) => std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?.into(),
         None if std::io::stdin().is_terminal() => {
             bail!("requested load from stdin, but stdin is empty: give -i FILE or pipe an archive in")
         }
-        None => Box::new(std::io::stdin().lock()),
+        None => standard_input()?,
     };
     let client = context.client();
     // A daemon is started before the archive is read, which can be sent only once.
@@ -49,7 +54,7 @@ pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
         "/images/load{}",
         query::build(&[("quiet", query::flag(args.quiet)), ("platform", args.platform.as_ref().map(platform_json)),])
     );
-    let response = client.upload(&path, "application/x-tar", &mut file)?;
+    let response = client.upload(&path, "application/x-tar", file)?;
     let show = !args.quiet && std::io::stderr().is_terminal();
     let failed = follow(response.body, show)?;
     Ok(i32::from(failed))

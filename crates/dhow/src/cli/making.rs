@@ -1,13 +1,14 @@
 //! `commit` and `import`: images made here.
 
+use super::archives::standard_input;
 use super::context::Context;
 use super::output;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_api::{IdResponse, JsonMessage};
-use dhow_client::query;
+use dhow_client::{Upload, query};
 use dhow_types::Platform;
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
 /// Make an image of a container's changes
 #[derive(Parser, Debug)]
@@ -79,17 +80,17 @@ pub struct ImportArgs {
 
 /// `dhow import`.
 pub fn import(context: &Context, args: ImportArgs) -> Result<i32> {
-    let mut source: Box<dyn Read> = match args.file.as_str() {
+    let source: Upload = match args.file.as_str() {
         "-" if std::io::stdin().is_terminal() => {
             bail!("requested import from stdin, but stdin is a terminal: give a file or pipe an archive in")
         }
-        "-" => Box::new(std::io::stdin().lock()),
+        "-" => standard_input()?,
         url if url.starts_with("http://") || url.starts_with("https://") => {
             bail!(
                 "importing from a URL is not supported: fetch it yourself, as in `curl -L {url} | dhow import - NAME`"
             )
         }
-        path => Box::new(std::fs::File::open(path).with_context(|| format!("open {path}"))?),
+        path => std::fs::File::open(path).with_context(|| format!("open {path}"))?.into(),
     };
     let (repository, tag) = name(args.name.as_deref());
     let mut pairs = vec![
@@ -104,7 +105,7 @@ pub fn import(context: &Context, args: ImportArgs) -> Result<i32> {
     let client = context.client();
     // A daemon is started before the archive is read, which can be sent only once.
     context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
-    let message: JsonMessage = client.upload(&path, "application/x-tar", &mut source)?.json()?;
+    let message: JsonMessage = client.upload(&path, "application/x-tar", source)?.json()?;
     if !message.error.is_empty() {
         bail!("{}", message.error);
     }

@@ -9,6 +9,7 @@ use super::sniff::{Content, LOOK, sniff};
 use super::traffic::Traffic;
 use super::unpack::{Outcome, joined, spawn, unpack};
 use crate::apply::Limits;
+use crate::db::LayerRow;
 use crate::layers::Lease;
 use crate::names::{clean, join, shown, split};
 use crate::space::Reservation;
@@ -274,27 +275,24 @@ impl Incoming<'_> {
     ) -> Result<Option<ScopedJoinHandle<'scope, Result<Outcome>>>> {
         let index = archive.layers.len();
         let claimed = digest_in_name(self.name);
-        let known = match &claimed {
-            Some(digest) => r.lease.hold(digest)?,
-            None => None,
-        };
-        if known.is_none() {
-            let copies = if r.keep_blobs { 2 } else { 1 };
-            r.space.claim(self.size.saturating_mul(copies)).with_context(|| format!("layer {}", shown(self.name)))?;
+        if let Some(digest) = claimed
+            && let Some(row) = r.lease.hold(&digest)?
+        {
+            archive.layers.push(self.known(digest, &row, reader, r.progress)?);
+            return Ok(None);
         }
-        let kept = (r.keep_blobs && known.is_none()).then(|| r.work.join(format!("blob-{index}")));
+        let copies = if r.keep_blobs { 2 } else { 1 };
+        r.space.claim(self.size.saturating_mul(copies)).with_context(|| format!("layer {}", shown(self.name)))?;
+        let kept = r.keep_blobs.then(|| r.work.join(format!("blob-{index}")));
         let mut copy = kept.as_ref().map(|p| File::create_new(p).map(|f| (f, p))).transpose()?;
         let dir = r.work.join(fresh_name("layer", index));
-        let (mut writer, handle) = match known {
-            Some(_) => (None, None),
-            None => {
-                std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-                let (writer, from) = pipe(pool);
-                let (dir, content, limits, traffic) = (dir.clone(), self.content, r.limits.clone(), r.traffic.clone());
-                let handle = spawn(scope, "dhow-unpack", move || unpack(from, content, &dir, &limits, &traffic))?;
-                (Some(writer), Some(handle))
-            }
+        std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let (writer, from) = pipe(pool);
+        let handle = {
+            let (dir, content, limits, traffic) = (dir.clone(), self.content, r.limits.clone(), r.traffic.clone());
+            spawn(scope, "dhow-unpack", move || unpack(from, content, &dir, &limits, &traffic))?
         };
+        let mut writer = Some(writer);
         let mut hash = DigestWriter::new();
         let mut report = Report::new(self.name, self.size);
         let mut pending = self.start;
@@ -336,20 +334,31 @@ impl Incoming<'_> {
         }
         // A reader that is gone has an error to tell, which is told when it is joined.
         let _ = writer.map(PipeWriter::finish);
-        let blob = hash.finish();
-        let result = match known {
-            Some(row) if claimed == Some(blob.0) => Ok(Unpacked::Known(row.diff_id)),
-            Some(_) => Err(Error::new(
-                ErrorKind::DataLoss,
-                format!("{} does not have the digest that its name says", shown(self.name)),
-            )),
-            None => Ok(Unpacked::Fresh {
-                dir,
-                outcome: Outcome { applied: crate::apply::Applied::default(), inflated: None },
-            }),
-        };
-        archive.layers.push(Layer { blob, content: self.content, result, kept });
-        Ok(handle)
+        let outcome = Outcome { applied: crate::apply::Applied::default(), inflated: None };
+        let result = Ok(Unpacked::Fresh { dir, outcome });
+        archive.layers.push(Layer { blob: hash.finish(), content: self.content, result, kept });
+        Ok(Some(handle))
+    }
+
+    /// A layer that is here already. What the archive has under its name is passed over unread: whatever it is, the
+    /// image gets the layer here, whose bytes had that digest.
+    fn known<R: BufRead>(
+        self,
+        digest: Digest,
+        row: &LayerRow,
+        reader: &mut tar::Reader<R>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Layer> {
+        let mut report = Report::new(self.name, self.size);
+        report.more(self.start.len() as u64, progress);
+        while let n = reader.piece()?.len()
+            && n > 0
+        {
+            reader.used(n);
+            report.more(n as u64, progress);
+        }
+        let result = Ok(Unpacked::Known(row.diff_id));
+        Ok(Layer { blob: (digest, self.size), content: self.content, result, kept: None })
     }
 }
 

@@ -138,8 +138,11 @@ impl Store {
                     (said, _) => said.to_owned(),
                 };
                 let kept = source.kept.take();
-                let blob = LayerBlob { digest, diff_id: layer.diff_id, size, media_type, kept: kept.is_some() };
-                publication.received.push((blob, kept));
+                // Of one that was here, nobody looked at the bytes.
+                if matches!(source.result, Ok(Unpacked::Fresh { .. })) {
+                    let blob = LayerBlob { digest, diff_id: layer.diff_id, size, media_type, kept: kept.is_some() };
+                    publication.received.push((blob, kept));
+                }
                 if seen.insert(layer.diff_id)
                     && let Ok(Unpacked::Fresh { dir, outcome }) = &source.result
                 {
