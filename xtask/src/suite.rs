@@ -23,8 +23,10 @@ const PACKAGES: &[&str] = &[
     "python3-docker",
     "python3-seccomp",
     "qemu-system-x86",
+    "sqlite3",
     "strace",
     "util-linux",
+    "zstd",
 ];
 
 /// The gates, in the order of their cost.

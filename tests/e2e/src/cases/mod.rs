@@ -7,6 +7,7 @@ mod errors;
 mod exec;
 mod images;
 mod layers;
+mod layout;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Case> {
         logs::cases(),
         images::cases(),
         layers::cases(),
+        layout::cases(),
         archive::cases(),
         making::cases(),
         limits::cases(),
