@@ -116,7 +116,7 @@ fn records(core: &Core) -> Result<Vec<Record>> {
     Ok(rows
         .into_iter()
         .filter_map(|row| match Record::decode(&row.doc) {
-            Ok(record) => Some(record),
+            Ok(record) => Some(record.at_home(&core.dirs)),
             Err(e) => {
                 tracing::error!("container {} is left out: {e}", row.id);
                 None

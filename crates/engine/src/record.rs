@@ -3,15 +3,17 @@
 //! Rule of change: fields are added with a default; a document of a newer version is refused, never guessed at.
 
 use crate::config::{ContainerConfig, EndpointConfig, HostConfig};
-use crate::plan::mounts::Mount;
+use crate::core::Dirs;
+use crate::plan::mounts::{Mount, Source};
 use crate::view::StateView;
+use crate::volumes;
 use dhow_cgroup::GroupPath;
 use dhow_net::{Endpoint, Mac};
 use dhow_types::{ContainerId, Context, Digest, Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The newest version this engine reads.
 const VERSION: u32 = 1;
@@ -137,6 +139,23 @@ impl Record {
             )));
         }
         Ok(record)
+    }
+
+    /// Puts right what lies below the root, should that have been moved since this was written.
+    pub(crate) fn at_home(mut self, dirs: &Dirs) -> Self {
+        if let Root::Image { data, .. } | Root::Overlay { data, .. } = &mut self.root
+            && data.ends_with(Path::new("containers").join(self.id.as_str()))
+        {
+            *data = dirs.container(&self.id);
+        }
+        for (mount, place) in &mut self.mounts {
+            if let Source::Volume { name: Some(name), .. } = &mount.source
+                && let Some(home) = volumes::place(dirs, name).to_str()
+            {
+                *place = home.to_owned();
+            }
+        }
+        self
     }
 }
 
