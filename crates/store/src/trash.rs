@@ -2,11 +2,15 @@
 //!
 //! A crash loses nothing: what still lies in `trash/` is deleted when the store is opened next.
 
-use crate::Paths;
+use crate::{Paths, lock_anyway};
 use dhow_types::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// How long emptying stands back behind something that is being made, for one tree: about what a large image takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The waste basket of a store.
 pub(crate) struct Trash {
@@ -17,9 +21,44 @@ pub(crate) struct Trash {
 
 #[derive(Default)]
 struct Pending {
-    /// Whether a thread is emptying the directory, and whether it must look again.
-    state: Mutex<(bool, bool)>,
-    idle: Condvar,
+    state: Mutex<State>,
+    /// Something in it changed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// A thread is emptying the directory.
+    running: bool,
+    /// It must look again.
+    again: bool,
+    /// How many things are being made, behind which it stands back.
+    making: usize,
+    /// How many wait for its end, so that it may not stand back.
+    awaited: usize,
+}
+
+impl Pending {
+    fn change(&self, f: impl FnOnce(&mut State)) {
+        f(&mut lock_anyway(&self.state));
+        self.changed.notify_all();
+    }
+
+    /// Returns when the next tree may be deleted.
+    fn stand_back(&self) {
+        let state = lock_anyway(&self.state);
+        let busy = |s: &mut State| s.making > 0 && s.awaited == 0;
+        drop(self.changed.wait_timeout_while(state, PATIENCE, busy));
+    }
+}
+
+/// Something is being made: for as long as this is held, deleting leaves it the processor and the disk.
+pub(crate) struct Making(Arc<Pending>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.change(|s| s.making -= 1);
+    }
 }
 
 impl Trash {
@@ -53,37 +92,45 @@ impl Trash {
         }
     }
 
+    /// Asks to be left the processor and the disk.
+    pub(crate) fn making(&self) -> Making {
+        self.pending.change(|s| s.making += 1);
+        Making(Arc::clone(&self.pending))
+    }
+
     /// Starts a thread that deletes what is there, unless one is at it.
     fn empty(&self) {
-        let mut state = crate::lock_anyway(&self.pending.state);
-        state.1 = true;
-        if state.0 {
+        let mut state = lock_anyway(&self.pending.state);
+        state.again = true;
+        if state.running {
             return;
         }
         let (dir, pending) = (self.dir.clone(), Arc::clone(&self.pending));
         let spawned = std::thread::Builder::new().name("dhow-trash".into()).spawn(move || {
             loop {
                 {
-                    let mut state = crate::lock_anyway(&pending.state);
-                    if !std::mem::take(&mut state.1) {
-                        state.0 = false;
-                        pending.idle.notify_all();
+                    let mut state = lock_anyway(&pending.state);
+                    if !std::mem::take(&mut state.again) {
+                        state.running = false;
+                        pending.changed.notify_all();
                         return;
                     }
                 }
-                delete_all_in(&dir);
+                delete_all_in(&dir, &pending);
             }
         });
         // Without a thread the waste waits for the next removal or the next start.
-        state.0 = spawned.is_ok();
+        state.running = spawned.is_ok();
     }
 
     /// Waits until nothing is being deleted.
     pub(crate) fn wait(&self) {
-        let mut state = crate::lock_anyway(&self.pending.state);
-        while state.0 {
-            state = self.pending.idle.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.pending.change(|s| s.awaited += 1);
+        let mut state = lock_anyway(&self.pending.state);
+        while state.running {
+            state = self.pending.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        state.awaited -= 1;
     }
 }
 
@@ -96,9 +143,10 @@ impl Drop for Trash {
 
 /// Deletes as much as can be deleted; what cannot stays for the next time. `remove_dir_all` works by
 /// descriptors and does not follow links, and trees here are at most [`crate::Limits::depth`] deep.
-fn delete_all_in(dir: &Path) {
+fn delete_all_in(dir: &Path, pending: &Pending) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
+        pending.stand_back();
         let path = entry.path();
         match entry.file_type() {
             Ok(t) if t.is_dir() => drop(std::fs::remove_dir_all(&path)),
@@ -125,5 +173,23 @@ mod tests {
         assert!(!root.path().join("a").exists() && !root.path().join("f").exists());
         trash.wait();
         assert_eq!(std::fs::read_dir(root.path().join("trash")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn it_stands_back_behind_what_is_made_unless_somebody_waits() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        std::fs::create_dir_all(root.path().join("trash")).unwrap();
+        let trash = Trash::open(&paths).unwrap();
+        let left = || std::fs::read_dir(root.path().join("trash")).unwrap().count();
+        let making = trash.making();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        trash.put(&root.path().join("a")).unwrap();
+        assert_eq!(left(), 1);
+        // Whoever needs the room does not wait for the end of what is made.
+        trash.wait();
+        assert_eq!(left(), 0);
+        drop(making);
+        assert_eq!(lock_anyway(&trash.pending.state).making, 0);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) use again::{Replayed, apply_blob, replay};
 use crate::apply::apply;
 use crate::db::{LayerBlob, LayerRow, NewImage};
 use crate::layers::{Lease, Publication};
+use crate::trash::Making;
 use crate::{Paths, Store};
 use archive::{Archive, Claims, Reading, Unpacked};
 use dhow_types::image::media_type;
@@ -207,6 +208,7 @@ impl Store {
 pub(crate) struct Work<'a> {
     store: &'a Store,
     pub(crate) dir: PathBuf,
+    _making: Making,
 }
 
 impl<'a> Work<'a> {
@@ -214,7 +216,7 @@ impl<'a> Work<'a> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let dir = Self::path(store.paths(), NEXT.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-        Ok(Self { store, dir })
+        Ok(Self { store, dir, _making: store.inner.trash.making() })
     }
     fn path(paths: &Paths, number: u64) -> PathBuf {
         paths.dir("tmp").join(format!("load-{}-{number}", std::process::id()))
