@@ -173,6 +173,10 @@ impl Engine {
     pub async fn image_inspect(&self, name: &str) -> Result<ImageView> {
         images::inspect(&self.core, name).await
     }
+    /// Fails with `NotFound` unless the image is for `platform`.
+    pub async fn image_for(&self, name: &str, platform: Platform) -> Result<()> {
+        images::demand(&self.core, name, platform).await
+    }
     /// Gives an image one more name (`repo` and `tag` as the caller got them; an empty tag is `latest`).
     pub async fn tag(&self, source: &str, repo: &str, tag: &str) -> Result<()> {
         images::tag(&self.core, source, repo, tag).await

@@ -5,7 +5,7 @@ use crate::core::{Core, blocking};
 use crate::space::used_images;
 use crate::view::{ImageRemoved, ImageView, Status};
 use dhow_store::{ImageRecord, InUse, Removed};
-use dhow_types::{Digest, Reference, Result};
+use dhow_types::{Digest, Error, Platform, Reference, Result};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -41,6 +41,21 @@ pub(crate) async fn inspect(core: &Arc<Core>, name: &str) -> Result<ImageView> {
             }
         }
         Ok(view)
+    })
+    .await
+}
+
+/// Fails unless the image is for `platform`.
+pub(crate) async fn demand(core: &Arc<Core>, name: &str, platform: Platform) -> Result<()> {
+    let (core, name) = (core.clone(), name.to_owned());
+    blocking(move || {
+        let its = core.store.resolve(&name)?.image.config.platform();
+        if its == platform {
+            return Ok(());
+        }
+        Err(Error::not_found(format!(
+            "image with reference {name} was found but its platform ({its}) does not match the specified platform ({platform})"
+        )))
     })
     .await
 }

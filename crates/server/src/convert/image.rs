@@ -166,7 +166,12 @@ pub(crate) fn load_line(event: LoadEvent, quiet: bool) -> Option<api::JsonMessag
 
 /// The one platform that was asked for, as JSON, if any. Clients before API 1.48 have no such parameter.
 pub(crate) fn platform(query: &Query, version: ApiVersion) -> Result<Option<Platform>> {
-    let mut given = query.all("platform");
+    platform_in(query, "platform", version)
+}
+
+/// The same in another parameter.
+pub(crate) fn platform_in(query: &Query, name: &str, version: ApiVersion) -> Result<Option<Platform>> {
+    let mut given = query.all(name);
     let text = match (given.next(), given.next()) {
         _ if version < ApiVersion::new(1, 48) => return Ok(None),
         (None, _) => return Ok(None),

@@ -41,7 +41,7 @@ pub(crate) async fn changes(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `GET /images/{name}/history`
 pub(crate) async fn history(engine: &Engine, call: Call) -> Result<Reply> {
-    call.query.refuse(&["platform"])?;
+    super::images::demand(engine, &call, "platform").await?;
     let rows = engine.image_history(&call.name).await?;
     Ok(Reply::json(&rows.into_iter().map(audit::history).collect::<Vec<_>>()))
 }

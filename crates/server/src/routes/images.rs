@@ -11,8 +11,9 @@ use hyper::StatusCode;
 /// `GET /images/json`
 pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {
     // `all`, `digests` and `shared-size` change nothing: there are no images in between, digests are always told,
-    // and the shared size is -1, "not computed". What would need another document is refused.
-    call.query.refuse(&["manifests", "identity"])?;
+    // and the shared size is -1, "not computed". Nor does `manifests`: as in Docker's own store without containerd, an
+    // image is for one platform, and there is no list of them. What would need another document is refused.
+    call.query.refuse(&["identity"])?;
     let images = image::select(engine.images().await?, &filters(&call)?)?;
     let summaries: Vec<_> = images.into_iter().map(|view| image::summary(view, call.version)).collect();
     Ok(Reply::json(&summaries))
@@ -20,7 +21,7 @@ pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `GET /images/{name}/json`
 pub(crate) async fn inspect(engine: &Engine, call: Call) -> Result<Reply> {
-    call.query.refuse(&["manifests", "platform"])?;
+    demand(engine, &call, "platform").await?;
     Ok(Reply::json(&image::inspect(engine.image_inspect(&call.name).await?, call.version)?))
 }
 
@@ -33,7 +34,15 @@ pub(crate) async fn tag(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `DELETE /images/{name}`. `noprune` changes nothing, as there are no unnamed parents that could go, too.
 pub(crate) async fn delete(engine: &Engine, call: Call) -> Result<Reply> {
-    call.query.refuse(&["platforms"])?;
+    demand(engine, &call, "platforms").await?;
     let done = engine.remove_image(&call.name, call.query.flag("force")).await?;
     Ok(Reply::json(&done.into_iter().map(image::removed).collect::<Vec<_>>()))
+}
+
+/// If a platform was asked for, the image must be for it.
+pub(crate) async fn demand(engine: &Engine, call: &Call, parameter: &str) -> Result<()> {
+    match image::platform_in(&call.query, parameter, call.version)? {
+        Some(platform) => engine.image_for(&call.name, platform).await,
+        None => Ok(()),
+    }
 }

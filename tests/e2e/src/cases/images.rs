@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use std::process::Command;
 
 super::cases!("images":
-    list_tag_and_remove, in_use_is_kept, load_forms, broken_archives_leave_nothing, inspect_documents, wrong_platform_is_named, hello_comes_back,
+    list_tag_and_remove, in_use_is_kept, load_forms, broken_archives_leave_nothing, inspect_documents, wrong_platform_is_named, platforms_asked_of_images, hello_comes_back,
 );
 
 fn list_tag_and_remove(w: &World) -> Result<()> {
@@ -118,6 +118,28 @@ fn inspect_documents(w: &World) -> Result<()> {
 fn wrong_platform_is_named(w: &World) -> Result<()> {
     let d = w.daemon()?;
     d.cli(&["run", "--rm", "--platform", "linux/s390x", "busybox", "true"])?.fails(125, &["linux/s390x", "linux/"])?;
+    Ok(())
+}
+
+fn platforms_asked_of_images(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let its = d.inspect("busybox")?["Architecture"].as_str().unwrap_or_default().to_owned();
+    let asked = |arch: &str| format!("%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22{arch}%22%7D");
+    for (method, path, parameter) in [
+        ("GET", "/v1.52/images/busybox/json", "platform"),
+        ("GET", "/v1.52/images/busybox/history", "platform"),
+        ("DELETE", "/v1.52/images/busybox", "platforms"),
+    ] {
+        let (status, _, body) = d.http(method, &format!("{path}?{parameter}={}", asked("s390x")), "")?;
+        ensure!(
+            status == 404 && body.contains("does not match the specified platform (linux/s390x)"),
+            "{path}: {body}"
+        );
+        let (status, _, body) = d.http(method, &format!("{path}?{parameter}={}", asked(&its)), "")?;
+        ensure!(status == 200, "{path}: {body}");
+    }
+    let (status, _, body) = d.http("GET", "/v1.52/images/json?manifests=1", "")?;
+    ensure!(status == 200 && !body.contains("busybox"), "{status} {body}");
     Ok(())
 }
 
