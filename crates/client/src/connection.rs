@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 /// The head of a response may not be longer.
 const MAX_HEAD: usize = 64 * 1024;
@@ -33,6 +34,8 @@ pub struct Response<'a> {
     /// Header fields with lower-case names.
     pub headers: Vec<(String, String)>,
     keep: bool,
+    /// Sends the request's body yet.
+    sender: Option<JoinHandle<std::io::Result<()>>>,
     /// The body.
     pub body: Body,
 }
@@ -119,14 +122,25 @@ impl Client {
         self.receive(fresh, method)
     }
 
-    /// Uploads `content` as the body of a POST.
+    /// Uploads `content` as the body of a POST, on a thread of its own: the answer may begin, and even end, before all
+    /// is sent. [`Response::sent`] says how that went.
     pub fn upload(&self, path: &str, content_type: &str, content: Upload) -> Result<Response<'_>> {
         let mut conn = self.connect()?;
         let (name, value) = content.framing();
         let head = self.head("POST", path, &[("Content-Type", content_type), (name, &value)], None);
         conn.get_mut().write_all(&head)?;
-        content.send(conn.get_mut())?;
-        self.receive(conn, "POST")
+        let mut to = conn.get_ref().try_clone()?;
+        let sender = std::thread::Builder::new().name("upload".into()).spawn(move || {
+            let sent = content.send(&mut to);
+            if sent.is_err() {
+                // Else the daemon would wait for the rest.
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            }
+            sent
+        })?;
+        let mut response = self.receive(conn, "POST")?;
+        response.sender = Some(sender);
+        Ok(response)
     }
 
     /// Turns the connection of `POST path` into a raw two-way stream (attach, exec).
@@ -169,6 +183,7 @@ impl Client {
             client: self,
             status: head.status,
             keep,
+            sender: None,
             body: Body { from: conn, framing },
             headers: head.headers,
         })
@@ -179,6 +194,14 @@ impl Response<'_> {
     /// A header field by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Waits until the request's body is sent, or the daemon reads no more of it. An error is one of reading it.
+    pub fn sent(&mut self) -> Result<()> {
+        match self.sender.take().map(JoinHandle::join) {
+            Some(Ok(sent)) => Ok(sent?),
+            _ => Ok(()),
+        }
     }
 
     /// The body as a JSON document.

@@ -14,7 +14,7 @@ pub enum Upload {
     /// become shorter meanwhile, the request breaks off.
     File(File, u64),
     /// Bytes of which nobody knows how many they are.
-    Stream(Box<dyn Read>),
+    Stream(Box<dyn Read + Send>),
 }
 
 impl From<File> for Upload {

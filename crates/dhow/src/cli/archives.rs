@@ -5,10 +5,9 @@ use super::file_out::{CHUNK, FileOut};
 use super::output;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
-use dhow_api::JsonMessage;
 use dhow_client::{Upload, query};
 use dhow_types::Platform;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 /// A platform as the API's parameter has it.
@@ -54,41 +53,13 @@ pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
         "/images/load{}",
         query::build(&[("quiet", query::flag(args.quiet)), ("platform", args.platform.as_ref().map(platform_json)),])
     );
-    let response = client.upload(&path, "application/x-tar", file)?;
-    let show = !args.quiet && std::io::stderr().is_terminal();
-    let failed = follow(response.body, show)?;
-    Ok(i32::from(failed))
-}
-
-/// Prints Docker's JSON messages; true if one of them is an error.
-fn follow(body: impl Read, progress: bool) -> Result<bool> {
-    /// One message may not be longer.
-    const MAX_LINE: u64 = 1024 * 1024;
-    let mut lines = BufReader::new(body);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if (&mut lines).take(MAX_LINE).read_line(&mut line)? == 0 {
-            return Ok(false);
-        }
-        if line.trim().is_empty() {
-            continue;
-        }
-        let message: JsonMessage = serde_json::from_str(&line).context("a message of the daemon")?;
-        if !message.error.is_empty() {
-            output::note(&message.error);
-            return Ok(true);
-        }
-        if !message.stream.is_empty() {
-            output::text_out(&message.stream);
-        } else if progress
-            && !message.status.is_empty()
-            && message.progress.is_empty()
-            && message.progress_detail.is_none()
-        {
-            output::note(format!("{} {}", message.id, message.status));
-        }
+    let mut response = client.upload(&path, "application/x-tar", file)?;
+    if let Some(error) = super::progress::follow(&mut response.body)? {
+        output::note(&error);
+        return Ok(1);
     }
+    response.sent()?;
+    Ok(0)
 }
 
 /// How an archive is compressed as a whole.

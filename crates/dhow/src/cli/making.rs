@@ -105,7 +105,9 @@ pub fn import(context: &Context, args: ImportArgs) -> Result<i32> {
     let client = context.client();
     // A daemon is started before the archive is read, which can be sent only once.
     context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
-    let message: JsonMessage = client.upload(&path, "application/x-tar", source)?.json()?;
+    let mut response = client.upload(&path, "application/x-tar", source)?;
+    response.sent()?;
+    let message: JsonMessage = response.json()?;
     if !message.error.is_empty() {
         bail!("{}", message.error);
     }

@@ -19,6 +19,7 @@ mod listing;
 mod logs;
 mod making;
 pub mod output;
+mod progress;
 mod ps;
 mod run;
 mod session;

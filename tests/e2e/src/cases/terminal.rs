@@ -5,7 +5,7 @@ use crate::pty::Terminal;
 use crate::runner::World;
 use anyhow::{Result, ensure};
 
-super::cases!("terminal": interactive_shell, detach_and_attach_again, window_size_follows, exec_terminal, signals_are_passed_on, tty_without_a_terminal);
+super::cases!("terminal": interactive_shell, detach_and_attach_again, window_size_follows, exec_terminal, signals_are_passed_on, tty_without_a_terminal, load_shows_how_far_it_is);
 
 fn interactive_shell(w: &World) -> Result<()> {
     let d = w.daemon()?;
@@ -17,6 +17,24 @@ fn interactive_shell(w: &World) -> Result<()> {
     t.send(b"exit 9\n")?;
     let (code, seen) = t.wait()?;
     ensure!(code == 9, "{code} {seen}");
+    Ok(())
+}
+
+fn load_shows_how_far_it_is(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let archive = d.archive("busybox").display().to_string();
+    d.ok(&["rmi", "busybox"])?;
+    let (code, seen) = Terminal::spawn(d.command(&["load", "-i", &archive]), 24, 120)?.wait()?;
+    ensure!(code == 0, "{code} {seen}");
+    ensure!(seen.contains(": Loading layer [====") && seen.contains("Loaded image: busybox:latest"), "{seen:?}");
+    // Not for who asks for less, nor for a file.
+    for (words, terminal) in [(&["load", "-q", "-i", &archive][..], true), (&["load", "-i", &archive], false)] {
+        let seen = match terminal {
+            true => Terminal::spawn(d.command(words), 24, 120)?.wait()?.1,
+            false => d.ok(words)?,
+        };
+        ensure!(seen.trim_end() == "Loaded image: busybox:latest", "{seen:?}");
+    }
     Ok(())
 }
 
