@@ -190,7 +190,7 @@ pub fn history(context: &Context, args: HistoryArgs) -> Result<i32> {
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
     let columns =
         [("IMAGE", "ID"), ("CREATED", created), ("CREATED BY", "CreatedBy"), ("SIZE", "Size"), ("COMMENT", "Comment")];
-    listing::print(args.format.as_deref(), &columns, &rows)?;
+    listing::print(args.format.as_deref(), &columns, &[], &rows)?;
     Ok(0)
 }
 
@@ -343,7 +343,7 @@ pub fn image_tree(context: &Context, args: ImageTreeArgs) -> Result<i32> {
     let items: Vec<ImageTreeItem> = context.with_daemon(&context.client(), |c| c.get("/dhow/images/tree"))?;
     if let Some(format) = args.format.as_deref().filter(|f| !f.is_empty()) {
         let rows: Vec<Value> = items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        listing::print(Some(format), &[], &rows)?;
+        listing::print(Some(format), &[], &[], &rows)?;
         return Ok(0);
     }
     let rows: Vec<Vec<String>> = drawn(&items)
@@ -351,10 +351,7 @@ pub fn image_tree(context: &Context, args: ImageTreeArgs) -> Result<i32> {
         .map(|(line, item)| {
             let used = match item.last_used {
                 0 => "never".to_owned(),
-                at => {
-                    let now = jiff::Timestamp::now().as_second();
-                    format!("{} ago", units::human_duration(now - at))
-                }
+                at => units::ago(at),
             };
             vec![line, short(&item.id), human(item.own_size), human(item.shared_size), used]
         })

@@ -1,23 +1,29 @@
-//! `images`, `tag` and `rmi`.
+//! `images` (`image ls`): which images are listed, and in which form.
 
 use super::context::Context;
-use super::{listing, output, units};
-use anyhow::Result;
+use super::image_rows::{self, OTHERS, Shown, TreeImage};
+use super::{listing, output};
+use anyhow::{Result, bail};
 use clap::Parser;
-use dhow_api::{ImageDeleteItem, ImageSummary};
-use dhow_client::query;
-use serde_json::{Value, json};
+use dhow_api::{DiskUsage, ImageSummary};
+use dhow_client::{Client, query};
+use serde_json::Value;
+use std::collections::HashMap;
 
 /// List images
 #[derive(Parser, Debug)]
+#[command(
+    after_help = "Fields of a template: .Repository .Tag .Digest .ID .CreatedSince .CreatedAt .Size .SharedSize .UniqueSize\n\
+                  .Containers, and dhow's own .LastUsed and .LastUsedAt."
+)]
 pub struct ImagesArgs {
-    /// Images without a name too
+    /// Those in between too; dhow has none
     #[arg(short, long)]
     all: bool,
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Only those that match (reference=, dangling=, label=, before=, since=)
+    /// Only those that match (reference=, dangling=, label=, before=, since=, until=)
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// Go template, `table …` or `json`
@@ -29,127 +35,103 @@ pub struct ImagesArgs {
     /// Print ids in full
     #[arg(long)]
     no_trunc: bool,
+    /// Each image once, with all its names, its platform and what it takes on disk
+    #[arg(long)]
+    tree: bool,
     /// Only this name
     #[arg(value_name = "NAME[:TAG]")]
     name: Option<String>,
 }
 
+const COLUMNS: [(&str, &str); 5] =
+    [("REPOSITORY", "Repository"), ("TAG", "Tag"), ("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")];
+
 /// `dhow images`.
 pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
-    let client = context.client();
-    let mut wanted = args.filter.clone();
-    wanted.extend(args.name.as_ref().map(|n| format!("reference={n}")));
-    let path = format!(
-        "/images/json{}",
-        query::build(&[("all", query::flag(args.all)), ("filters", listing::filters(&wanted)?)])
-    );
-    let images: Vec<ImageSummary> = context.with_daemon(&client, |c| c.get(&path))?;
-    let short = |id: &str| {
-        if args.no_trunc { id.to_owned() } else { id.trim_start_matches("sha256:").chars().take(12).collect() }
-    };
-    if args.quiet && args.format.is_none() {
-        images.iter().for_each(|i| output::line(short(&i.id)));
-        return Ok(0);
-    }
-    let mut rows: Vec<Value> = Vec::new();
-    for image in &images {
-        let created = jiff::Timestamp::from_second(image.created).map(|t| t.to_string()).unwrap_or_default();
-        let none = "<none>:<none>".to_owned();
-        let names = if image.repo_tags.is_empty() { std::slice::from_ref(&none) } else { &image.repo_tags };
-        for name in names {
-            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "<none>"));
-            let digest = image.repo_digests.iter().find_map(|d| d.strip_prefix(repository)?.strip_prefix('@'));
-            rows.push(json!({
-                "Repository": repository,
-                "Tag": tag,
-                "Digest": digest.unwrap_or("<none>"),
-                "ID": short(&image.id),
-                "CreatedSince": format!("{} ago", units::human_duration(listing::age(&created))),
-                "CreatedAt": created,
-                "Size": units::human_size(image.size),
-                "VirtualSize": units::human_size(image.size),
-                "Containers": if image.containers < 0 { "N/A".to_owned() } else { image.containers.to_string() },
-                "SharedSize": if image.shared_size < 0 { "N/A".to_owned() } else { units::human_size(image.shared_size) },
-            }));
+    let format = args.format.as_deref().filter(|f| !f.is_empty());
+    if args.tree {
+        let given = [
+            ("--quiet", args.quiet),
+            ("--no-trunc", args.no_trunc),
+            ("--digests", args.digests),
+            ("--format", format.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+            bail!("{flag} is not yet supported with --tree");
         }
     }
-    let mut columns = vec![
-        ("REPOSITORY", "Repository"),
-        ("TAG", "Tag"),
-        ("IMAGE ID", "ID"),
-        ("CREATED", "CreatedSince"),
-        ("SIZE", "Size"),
-    ];
+    let mut filters = listing::read_filters(&args.filter)?;
+    if let Some(name) = &args.name {
+        filters.add("reference", name);
+    }
+    let is_table = matches!(format, None | Some("table"));
+    let templated = format.filter(|_| !is_table);
+    // To count what images share takes longer, so it is asked for only where it is shown.
+    let shares = templated.is_some_and(|f| f == "json" || f.contains(".SharedSize") || f.contains(".UniqueSize"));
+    let path = format!(
+        "/images/json{}",
+        query::build(&[
+            ("all", query::flag(args.all)),
+            ("filters", (!filters.is_empty()).then(|| filters.to_text())),
+            ("shared-size", query::flag(shares)),
+        ])
+    );
+    let client = context.client();
+    let images: Vec<ImageSummary> = context.with_daemon(&client, |c| c.get(&path))?;
+    if let Some(name) = args.name.as_deref().filter(|_| images.is_empty()) {
+        hint(name);
+    }
+    if args.tree {
+        output::text_out(image_rows::tree(&tree(&client, &images)?));
+        return Ok(0);
+    }
+    let names_digests = templated.is_some_and(|f| f.contains("{{.Digest}}"));
+    let rows = image_rows::rows(&images, Shown { full: args.no_trunc, digests: args.digests, names_digests });
+    if args.quiet && is_table {
+        rows.iter().filter_map(|row| row["ID"].as_str()).for_each(output::line);
+        return Ok(0);
+    }
+    let mut columns = COLUMNS.to_vec();
     if args.digests {
         columns.insert(2, ("DIGEST", "Digest"));
     }
-    listing::print(args.format.as_deref(), &columns, &rows)?;
+    let wants_column = |f: &&str| f.starts_with("table") && args.digests && !f.contains("{{.Digest}}");
+    let with_digest = templated.filter(wants_column).map(|f| format!("{f}\t{{{{.Digest}}}}"));
+    listing::print(with_digest.as_deref().or(format), &columns, OTHERS, &rows)?;
     Ok(0)
 }
 
-/// Give an image another name
-#[derive(Parser, Debug)]
-pub struct TagArgs {
-    /// The image
-    #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
-    source: String,
-    /// Its new name
-    #[arg(value_name = "TARGET_IMAGE[:TAG]")]
-    target: String,
-}
-
-/// `dhow tag`.
-pub fn tag(context: &Context, args: TagArgs) -> Result<i32> {
-    let (repository, tag) = match args.target.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), Some(tag.to_owned())),
-        _ => (args.target.clone(), None),
-    };
-    let path = format!(
-        "/images/{}/tag{}",
-        query::encode_path(&args.source),
-        query::build(&[("repo", Some(repository)), ("tag", tag)])
-    );
-    context.with_daemon(&context.client(), |c| c.post_empty(&path))?;
-    Ok(0)
-}
-
-/// Remove images
-#[derive(Parser, Debug)]
-pub struct RmiArgs {
-    /// Also if stopped containers use it, or if it has several names
-    #[arg(short, long)]
-    force: bool,
-    /// Keep parents without a name
-    #[arg(long)]
-    no_prune: bool,
-    /// Images, by name or id
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-}
-
-/// `dhow rmi`.
-pub fn rmi(context: &Context, args: RmiArgs) -> Result<i32> {
-    let client = context.client();
-    let query = query::build(&[("force", query::flag(args.force)), ("noprune", query::flag(args.no_prune))]);
-    let mut code = 0;
-    for image in &args.images {
-        let path = format!("/images/{}{query}", query::encode_path(image));
-        match context.with_daemon(&client, |c| c.send("DELETE", &path)?.json::<Vec<ImageDeleteItem>>()) {
-            Ok(removed) => {
-                for item in removed {
-                    if item.deleted.is_empty() {
-                        output::line(format!("Untagged: {}", item.untagged));
-                    } else {
-                        output::line(format!("Deleted: {}", item.deleted));
-                    }
-                }
-            }
-            Err(error) => {
-                let gone = matches!(error.downcast_ref(), Some(dhow_client::Error::Api { status: 404, .. }));
-                output::note(format!("{error:#}"));
-                code = code.max(i32::from(!(gone && args.force)));
-            }
-        }
+/// A word that was meant as a command: `images ls` looks for an image of that name.
+fn hint(name: &str) {
+    const COMMANDS: [&str; 11] =
+        ["diff", "history", "import", "inspect", "list", "load", "ls", "prune", "rm", "save", "tag"];
+    if COMMANDS.contains(&name) {
+        output::note(format!("\nNo images found matching {name:?}: did you mean \"dhow image {name}\"?"));
     }
-    Ok(code)
+}
+
+/// What a list does not say: platforms, and space on disk.
+fn tree(client: &Client, images: &[ImageSummary]) -> Result<Vec<TreeImage>> {
+    let usage: DiskUsage = client.get("/system/df?type=image&verbose=1")?;
+    let disk: HashMap<&str, i64> = super::df_parts::images(&usage).iter().map(|i| (i.id.as_str(), i.size)).collect();
+    let mut out = Vec::new();
+    for image in images {
+        let document: Value = match client.get(&format!("/images/{}/json", query::encode_path(&image.id))) {
+            Ok(document) => document,
+            // Removed meanwhile.
+            Err(e) if e.status() == Some(404) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        let word = |name: &str| document[name].as_str().filter(|w| !w.is_empty()).map(str::to_owned);
+        let platform = [word("Os"), word("Architecture"), word("Variant")].into_iter().flatten().collect::<Vec<_>>();
+        out.push(TreeImage {
+            names: image.repo_tags.iter().filter(|t| *t != "<none>:<none>").cloned().collect(),
+            id: image.id.clone(),
+            platform: platform.join("/"),
+            disk: disk.get(image.id.as_str()).copied().unwrap_or(image.size),
+            content: image.size,
+            in_use: image.containers > 0,
+        });
+    }
+    Ok(out)
 }

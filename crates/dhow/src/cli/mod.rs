@@ -9,8 +9,11 @@ mod autostart;
 pub mod check;
 mod containers;
 pub mod context;
+mod df;
+mod df_parts;
 mod exec;
 mod file_out;
+mod image_rows;
 mod images;
 mod info;
 mod inspect;
@@ -18,8 +21,11 @@ pub mod keys;
 mod listing;
 mod logs;
 mod making;
+mod names;
 pub mod output;
 mod progress;
+mod prune;
+mod prune_text;
 mod ps;
 mod run;
 mod session;
@@ -81,8 +87,15 @@ const COMMANDS: &[Command] = &[
     command!("history", "Images", "Show how an image was made", audit::history),
     command!("image diff", "Images", "Show what two images differ in, and which step did it", audit::image_diff),
     command!("image tree", "Images", "Show which image stands on which", audit::image_tree),
-    command!("tag", "Images", "Give an image another name", images::tag),
-    command!("rmi", "Images", "Remove images", images::rmi),
+    command!("tag", "Images", "Give an image another name", names::tag),
+    command!("rmi", "Images", "Remove images", names::rmi),
+    command!("system df", "Space", "Show how much of the disk is used, and by what", df::df),
+    command!("system prune", "Space", "Remove what is not used", prune::system),
+    command!("image prune", "Space", "Remove images that no container uses", prune::image),
+    command!("container prune", "Space", "Remove containers that do not run", prune::container),
+    command!("volume prune", "Space", "Remove volumes that no container uses", prune::volume),
+    command!("network prune", "Space", "Remove networks that no container uses", prune::network),
+    command!("builder prune", "Space", "Remove the build cache", prune::builder),
     command!("create", "More", "Create a container without starting it", run::create),
     command!("start", "More", "Start containers", containers::start),
     command!("attach", "More", "Connect the terminal to a running container", attach::attach),
@@ -190,7 +203,7 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
     let (name, words) = management(name, words.collect());
     match COMMANDS.iter().find(|c| c.name == name) {
         Some(command) => (command.run)(&Context::new(host)?, words),
-        None if UNBUILT.contains(&name.as_str()) => {
+        None if name.split(' ').any(|word| UNBUILT.contains(&word)) => {
             output::note(format!(
                 "dhow: '{name}' is a command of Docker that dhow does not have yet. Run 'dhow --help' for those it has"
             ));
@@ -206,6 +219,7 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
 /// `container ls`, `image rm`, `system info` and their like as the short commands they stand for.
 fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>) {
     let Some(sub) = words.first().and_then(|w| w.to_str()).map(str::to_owned) else { return (name, words) };
+    let both = format!("{name} {sub}");
     let short = match (name.as_str(), sub.as_str()) {
         ("container", "ls" | "list" | "ps") => "ps",
         ("container", "inspect") | ("image", "inspect") => "inspect",
@@ -217,11 +231,14 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",
         ("image", "history" | "import" | "load" | "save" | "tag") => &sub,
-        ("image", "diff") => "image diff",
-        ("image", "tree") => "image tree",
+        ("image", "diff" | "tree" | "prune")
+        | ("container" | "volume" | "network" | "builder" | "system", "prune")
+        | ("system", "df") => &both,
         ("system", "info") => "info",
         ("system", "check") => "check",
-        ("container" | "image" | "system", _) => return (format!("{name} {sub}"), words),
+        ("container" | "image" | "system" | "volume" | "network" | "builder", _) => {
+            return (both, words);
+        }
         _ => return (name, words),
     }
     .to_owned();
@@ -240,15 +257,15 @@ fn help() -> String {
          dhow load -i FILE && dhow run -it IMAGE      an image from `docker save`\n\n\
          Usage: dhow [-H unix:///PATH] COMMAND\n",
     );
-    for group in ["Run", "Images", "More"] {
+    for group in ["Run", "Images", "Space", "More"] {
         text.push_str(&format!("\n{group}:\n"));
         for command in COMMANDS.iter().filter(|c| c.group == group) {
-            text.push_str(&format!("  {:<9} {}\n", command.name, command.summary));
+            text.push_str(&format!("  {:<15} {}\n", command.name, command.summary));
         }
     }
     text.push_str(
-        "\nOther parts of the program:\n  daemon    The engine behind the socket; started by itself when a command finds none\n  \
-         oci       An OCI runtime with runc's command line\n\n\
+        "\nOther parts of the program:\n  daemon          The engine behind the socket; started by itself when a command finds none\n  \
+         oci             An OCI runtime with runc's command line\n\n\
          `container`, `image` and `system` before a command work as with Docker.\n\
          Environment: DHOW_HOST or DOCKER_HOST (unix:///PATH), DOCKER_API_VERSION.\n\
          Help for one command: dhow COMMAND --help\n",
@@ -274,6 +291,9 @@ mod tests {
             ("image rm x", "rmi x"),
             ("image diff a b", "image diff a b"),
             ("container diff a", "diff a"),
+            ("image prune -a", "image prune -a"),
+            ("volume prune -f", "volume prune -f"),
+            ("system df -v", "system df -v"),
             ("run x", "run x"),
             ("image build .", "image build build ."),
         ] {

@@ -45,6 +45,9 @@ const COLUMNS: [(&str, &str); 7] = [
     ("NAMES", "Names"),
 ];
 
+/// Fields of a row that no column shows.
+const OTHERS: [&str; 7] = ["CreatedAt", "State", "Labels", "Mounts", "Networks", "LocalVolumes", "Size"];
+
 /// `dhow ps`.
 pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
     let client = context.client();
@@ -65,11 +68,12 @@ pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
         return Ok(0);
     }
     let rows: Vec<Value> = containers.iter().map(|c| row(c, args.no_trunc)).collect();
-    listing::print(args.format.as_deref(), &COLUMNS, &rows)?;
+    listing::print(args.format.as_deref(), &COLUMNS, &OTHERS, &rows)?;
     Ok(0)
 }
 
-fn row(c: &ContainerSummary, full: bool) -> Value {
+/// One row of a list.
+pub fn row(c: &ContainerSummary, full: bool) -> Value {
     let cut = |text: &str, at: usize| match text.char_indices().nth(at) {
         Some((end, _)) if !full => format!("{}…", &text[..end]),
         _ => text.to_owned(),
@@ -79,7 +83,6 @@ fn row(c: &ContainerSummary, full: bool) -> Value {
         Some(hex) if !full => hex.get(..12).unwrap_or(hex),
         _ => &c.image,
     };
-    let created = jiff::Timestamp::from_second(c.created).map(|t| t.to_string()).unwrap_or_default();
     let labels: Vec<String> = c.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let mounts: Vec<&str> =
         c.mounts.iter().map(|m| if m.name.is_empty() { m.source.as_str() } else { &m.name }).collect();
@@ -87,8 +90,8 @@ fn row(c: &ContainerSummary, full: bool) -> Value {
         "ID": id,
         "Image": image,
         "Command": format!("\"{}\"", cut(&c.command, 19)),
-        "RunningFor": format!("{} ago", units::human_duration(listing::age(&created))),
-        "CreatedAt": created,
+        "RunningFor": units::ago(c.created),
+        "CreatedAt": units::local_time(c.created),
         "Status": c.status,
         "State": c.state,
         "Ports": ports(&c.ports),

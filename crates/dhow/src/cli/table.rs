@@ -1,4 +1,5 @@
-//! Columns as Docker prints them: padded with spaces, three between the columns, no padding at the end.
+//! Columns as Docker prints them: padded with spaces, at least three between the columns and ten to each, no padding at
+//! the end.
 
 /// The rows as text, one line each, with `header` first.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -6,12 +7,12 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
         let cells = rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
         cells.chain([header[i].chars().count()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let widths: Vec<usize> = (0..header.len()).map(|i| (width(i) + 3).max(10)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut out = String::new();
         for (cell, width) in cells.zip(&widths) {
             out.push_str(cell);
-            out.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+            out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
@@ -31,6 +32,7 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = vec![vec!["a".into(), "é".into(), String::new()], vec!["long".into(), "b".into(), "c".into()]];
-        assert_eq!(render(&["ID", "N", "X"], &rows), "ID     N   X\na      é\nlong   b   c\n");
+        assert_eq!(render(&["REPOSITORY", "TAG"], &[]), "REPOSITORY   TAG\n");
+        assert_eq!(render(&["ID", "N", "X"], &rows), "ID        N         X\na         é\nlong      b         c\n");
     }
 }

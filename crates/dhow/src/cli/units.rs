@@ -42,6 +42,16 @@ pub fn duration_ns(text: &str) -> Option<i64> {
 
 /// A size as lists show it: `4.43MB` (powers of 1000, three significant digits).
 pub fn human_size(bytes: i64) -> String {
+    scaled(bytes, 3)
+}
+
+/// A size as sums show it: `4.426MB` (powers of 1000, four significant digits).
+pub fn human_sum(bytes: i64) -> String {
+    scaled(bytes, 4)
+}
+
+/// Rule: `HumanSizeWithPrecision` of go-units.
+fn scaled(bytes: i64, significant: usize) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -49,16 +59,39 @@ pub fn human_size(bytes: i64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    let digits = if unit == 0 || value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
+    let whole = match value.abs() {
+        _ if unit == 0 => significant,
+        100.0.. => 3,
+        10.0.. => 2,
+        _ => 1,
     };
-    let text = format!("{value:.digits$}");
+    let text = format!("{value:.*}", significant.saturating_sub(whole));
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
+}
+
+/// Seconds of a span of time: `30d`, `2w`, `1d12h`, `90m`. A day has 24 hours.
+pub fn seconds(text: &str) -> Result<u64> {
+    let read = || {
+        let span: jiff::Span = text.parse().ok()?;
+        let total = span.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).ok()?;
+        (total >= 0.0).then_some(total as u64)
+    };
+    match read() {
+        Some(seconds) => Ok(seconds),
+        None => bail!("invalid span of time {text:?}: want one as 30d, 2w, 12h, 1d12h or 90m"),
+    }
+}
+
+/// Seconds since 1970 as Docker prints a time: `2026-11-24 12:00:00 +0000 UTC`, in the zone of this machine.
+pub fn local_time(unix: i64) -> String {
+    let at = jiff::Timestamp::from_second(unix).map(|t| jiff::ZonedDateTime::new(t, jiff::tz::TimeZone::system()));
+    at.map(|at| at.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()).unwrap_or_default()
+}
+
+/// How long ago a moment was, in seconds since 1970: `3 minutes ago`.
+pub fn ago(unix: i64) -> String {
+    format!("{} ago", human_duration(jiff::Timestamp::now().as_second() - unix))
 }
 
 /// An age as lists show it: `3 minutes`, `About an hour`.
@@ -106,6 +139,40 @@ mod tests {
             (123_456_789, "123MB"),
         ] {
             assert_eq!(human_size(value), want);
+        }
+    }
+
+    #[test]
+    fn sums_have_one_digit_more() {
+        for (value, want) in [
+            (0, "0B"),
+            (999, "999B"),
+            (4_430_000, "4.43MB"),
+            (4_261_550, "4.262MB"),
+            (12_345, "12.35kB"),
+            (123_456_789, "123.5MB"),
+            (1_000_000_000, "1GB"),
+        ] {
+            assert_eq!(human_sum(value), want);
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        for (text, want) in [
+            ("30d", 2_592_000),
+            ("2w", 1_209_600),
+            ("12h", 43_200),
+            ("1d12h", 129_600),
+            ("90m", 5_400),
+            ("1h30m", 5_400),
+            ("10s", 10),
+            ("0s", 0),
+        ] {
+            assert_eq!(seconds(text).unwrap(), want, "{text}");
+        }
+        for bad in ["", "30", "-1d", "d", "1x", "1mo", "1y", "soon"] {
+            assert!(seconds(bad).is_err(), "{bad}");
         }
     }
 

@@ -30,7 +30,7 @@ const DOCKER_ONLY: &[&str] = &[
     "link-local-ip",
     "network-alias",
     "use-api-socket",
-    "tree",
+    "platform",
     "size",
 ];
 

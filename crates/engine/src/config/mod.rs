@@ -181,4 +181,6 @@ pub struct PruneRequest {
     pub keep_bytes: Option<u64>,
     /// Say what would go, and remove nothing.
     pub dry_run: bool,
+    /// With `dry_run`: as it would be if containers had been pruned before, by the same filters and `unused_for`.
+    pub after_containers: bool,
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 /// Removes images that no container uses: those without a name, or all with `dangling=false`.
 pub(crate) async fn images(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
     let filters = Filters::read(&request, &["dangling", "label", "label!", "until"], Timestamp::now())?;
+    refuse_after_containers(&request)?;
     let core = core.clone();
     blocking(move || prune_images(&core, &request, &filters)).await
 }
@@ -35,9 +36,14 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
     let usage = measure(core)?;
     let held = layers(core, &usage)?;
     let by_image = core.store.layers_of_images()?;
+    let stay = staying(core, request, filters);
+    let is_used = |id: &Digest| match &stay {
+        None => image_is_used(core, id),
+        Some(stay) => core.holds.image(id) || stay.iter().any(|c| c.shared().record.root.image() == Some(*id)),
+    };
     let candidates: Vec<Candidate> = records
         .values()
-        .filter(|r| (!only_dangling || r.references.is_empty()) && !image_is_used(core, &r.id))
+        .filter(|r| (!only_dangling || r.references.is_empty()) && !is_used(&r.id))
         .filter(|r| {
             let at = |seconds| Timestamp::from_second(seconds).ok();
             let created = r.created.as_deref().and_then(|c| c.parse().ok());
@@ -114,6 +120,26 @@ pub(crate) fn gone(removed: &[Removed], own: &[Digest], sizes: &BTreeMap<Digest,
     layers.into_iter().map(|l| sizes.get(l).copied().unwrap_or(0)).sum()
 }
 
+/// The containers there are after a prune of containers, if the dry run is to begin there.
+fn staying(core: &Core, request: &PruneRequest, filters: &Filters) -> Option<Vec<Arc<Container>>> {
+    (request.dry_run && request.after_containers).then(|| {
+        let mut all = core.registry().all();
+        all.retain(|c| !goes(c, filters));
+        all
+    })
+}
+
+/// Whether a prune of containers removes it.
+fn goes(container: &Container, filters: &Filters) -> bool {
+    let record = container.record();
+    matches!(container.status(), Status::Created | Status::Exited | Status::Dead)
+        && filters.pass(Thing {
+            created: Some(record.created),
+            used: Some(last_used(&record)),
+            labels: &record.config.labels,
+        })
+}
+
 /// Removes containers that do not run.
 pub(crate) async fn containers(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
     let filters = Filters::read(&request, &["label", "label!", "until"], Timestamp::now())?;
@@ -124,11 +150,8 @@ pub(crate) async fn containers(core: &Arc<Core>, request: PruneRequest) -> Resul
         .registry()
         .all()
         .iter()
-        .filter(|c| matches!(c.status(), Status::Created | Status::Exited | Status::Dead))
+        .filter(|c| goes(c, &filters))
         .map(|c| c.record())
-        .filter(|r| {
-            filters.pass(Thing { created: Some(r.created), used: Some(last_used(r)), labels: &r.config.labels })
-        })
         .map(|r| (r.id.to_string(), r))
         .collect();
     let candidates: Vec<Candidate> = stopped
@@ -169,15 +192,19 @@ pub(crate) async fn containers(core: &Arc<Core>, request: PruneRequest) -> Resul
 pub(crate) async fn volumes(core: &Arc<Core>, request: PruneRequest) -> Result<Pruned> {
     let filters = Filters::read(&request, &["label", "label!", "all"], Timestamp::now())?;
     refuse_bounds(&request, "volumes")?;
+    refuse_after_containers(&request)?;
     let core = core.clone();
     blocking(move || prune_volumes(&core, &request, &filters)).await
 }
 
 fn prune_volumes(core: &Core, request: &PruneRequest, filters: &Filters) -> Result<Pruned> {
     let usage = measure(core)?;
+    let stay = staying(core, request, filters);
+    let uses =
+        |all: &[Arc<Container>], name: &str| all.iter().any(|c| volumes_of(&c.shared().record).any(|v| v == name));
     let is_used = |name: &str| {
         core.holds.volume(name)
-            || core.registry().all().iter().any(|c: &Arc<Container>| volumes_of(&c.shared().record).any(|v| v == name))
+            || stay.as_ref().map_or_else(|| uses(&core.registry().all(), name), |stay| uses(stay, name))
     };
     let mut pruned = Pruned::default();
     for volume in volumes::all(&core.store)? {
@@ -210,5 +237,13 @@ fn refuse_bounds(request: &PruneRequest, kind: &str) -> Result<()> {
             Err(Error::invalid(format!("{name} does not work for {kind}: their last use is not recorded")))
         }
         None => Ok(()),
+    }
+}
+
+/// It asks for a view, and removing by it would take what is still used.
+fn refuse_after_containers(request: &PruneRequest) -> Result<()> {
+    match request.after_containers && !request.dry_run {
+        true => Err(Error::invalid("after-containers works together with dry-run only: prune containers first")),
+        false => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ fn request(call: &Call) -> Result<PruneRequest> {
         unused_for: call.query.number("unused-for")?,
         keep_bytes: call.query.number("keep-bytes")?,
         dry_run: call.query.flag("dry-run"),
+        after_containers: call.query.flag("after-containers"),
     })
 }
 
@@ -75,7 +76,20 @@ pub(crate) async fn networks(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `POST /build/prune`: there is no build cache, so there is nothing to choose from and nothing goes.
 pub(crate) fn build(call: Call) -> Result<Reply> {
-    const KNOWN: [&str; 9] = ["until", "id", "parent", "type", "description", "inuse", "shared", "private", "label"];
+    const KNOWN: [&str; 11] = [
+        "until",
+        "unused-for",
+        "id",
+        "parent",
+        "type",
+        "description",
+        "inuse",
+        "shared",
+        "private",
+        "label",
+        // Sent by `system prune`.
+        "label!",
+    ];
     let filters = filters(&call)?;
     if let Some(unknown) = filters.unknown(&KNOWN) {
         return Err(Error::invalid(format!("invalid filter '{unknown}': use one of {}", KNOWN.join(", "))));

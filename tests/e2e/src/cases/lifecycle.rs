@@ -123,7 +123,7 @@ fn ps_filters_and_formats(w: &World) -> Result<()> {
         "{table}"
     );
     ensure!(d.ok(&["ps", "--format", "{{.Names}}|{{.State}}"])? == "up|running");
-    ensure!(d.ok(&["ps", "--format", "table {{.Names}}\t{{.Image}}"])? == "NAMES   IMAGE\nup      busybox");
+    ensure!(d.ok(&["ps", "--format", "table {{.Names}}\t{{.Image}}"])? == "NAMES     IMAGE\nup        busybox");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod archive;
 mod clients;
 mod crash;
+mod df;
 mod errors;
 mod exec;
 mod images;
@@ -13,6 +14,7 @@ mod limits;
 mod logs;
 mod making;
 mod network;
+mod prune;
 mod recovery;
 mod run;
 mod security;
@@ -42,6 +44,8 @@ pub fn all() -> Vec<Case> {
         layout::cases(),
         archive::cases(),
         making::cases(),
+        prune::cases(),
+        df::cases(),
         limits::cases(),
         security::cases(),
         terminal::cases(),
