@@ -22,6 +22,9 @@ document! {
         /// When a container of it was last made, started or ended, seconds since 1970; dhow's own.
         #[serde(skip_serializing_if = "is_zero")]
         last_used: i64,
+        /// Why its configuration can't be read, if so; dhow's own.
+        #[serde(skip_serializing_if = "is_zero")]
+        damaged: String,
         /// Equal to `Size`; only in answers before API 1.44.
         #[serde(skip_serializing_if = "is_zero")]
         virtual_size: i64,

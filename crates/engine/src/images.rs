@@ -69,6 +69,7 @@ fn view(record: &ImageRecord, uses: &HashMap<Digest, usize>) -> ImageView {
         parent: record.parent,
         created: record.created.as_deref().and_then(|t| t.parse().ok()),
         size: record.size,
+        damaged: record.damaged.clone(),
         containers: uses.get(&record.id).copied().unwrap_or(0),
         labels,
         document: None,

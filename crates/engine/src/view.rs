@@ -257,6 +257,8 @@ pub struct ImageView {
     pub created: Option<Timestamp>,
     /// Bytes of all layers.
     pub size: u64,
+    /// Why its configuration can't be read, if so; only lists show such images.
+    pub damaged: Option<String>,
     /// Containers made from it.
     pub containers: usize,
     /// Labels of the config.

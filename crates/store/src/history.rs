@@ -175,6 +175,7 @@ mod tests {
             loaded_unix: 0,
             last_used_unix: 0,
             image: Arc::new(image),
+            damaged: None,
         }
     }
 

@@ -31,8 +31,10 @@ pub struct ImageRecord {
     pub loaded_unix: i64,
     /// When a container was last made from it, started or ended, seconds since 1970; 0 = never.
     pub last_used_unix: i64,
-    /// Its configuration and layers.
+    /// Its configuration and layers. If it is damaged, an empty configuration.
     pub image: Arc<Image>,
+    /// Why its configuration can't be read, if so. Only lists have such images: everything else fails with this error.
+    pub damaged: Option<String>,
 }
 
 /// An image's fixed part, read once and shared.
@@ -62,8 +64,19 @@ const WRITE_USES_EVERY: i64 = 60;
 impl Store {
     /// All images, the newest first.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        let rows = self.inner.db.image_rows(None)?;
-        let mut records = rows.into_iter().map(|row| self.record(row)).collect::<Result<Vec<_>>>()?;
+        let mut records = Vec::new();
+        for row in self.inner.db.image_rows(None)? {
+            match self.image(&row.id) {
+                Ok(image) => records.push(self.record(row, image, None)),
+                // Removed meanwhile.
+                Err(_) if !self.inner.db.image_exists(&row.id)? => {}
+                // One that can't be read does not hide the others.
+                Err(e) => {
+                    let image = self.assembled(&row.id, ImageConfig::default(), Vec::new())?;
+                    records.push(self.record(row, Arc::new(image), Some(e.text().to_owned())));
+                }
+            }
+        }
         records.sort_by(|a, b| b.created_unix.cmp(&a.created_unix).then_with(|| a.id.cmp(&b.id)));
         Ok(records)
     }
@@ -72,7 +85,8 @@ impl Store {
     pub fn resolve(&self, name: &str) -> Result<ImageRecord> {
         let id = self.resolve_id(name)?;
         let row = self.inner.db.image_rows(Some(&id))?.pop().ok_or_else(|| no_such_image(name))?;
-        self.record(row)
+        let image = self.image(&row.id)?;
+        Ok(self.record(row, image, None))
     }
 
     /// The id of the image called `name`. As in Docker, a full id counts before a name, a name before a prefix.
@@ -114,12 +128,27 @@ impl Store {
         if let Some(image) = lock_anyway(&self.inner.images).get(id) {
             return Ok(Arc::clone(image));
         }
-        let rows = self.inner.db.image_layers(id)?;
-        if rows.is_empty() && self.inner.db.image_rows(Some(id))?.is_empty() {
+        if !self.inner.db.image_exists(id)? {
             return Err(no_such_image(&id.to_string()));
         }
         let raw = self.read_blob(id).with_context(|| format!("image {}", id.short()))?;
         let config = ImageConfig::parse(&raw)?;
+        let image = Arc::new(self.assembled(id, config, raw)?);
+        let mut cache = lock_anyway(&self.inner.images);
+        if cache.len() >= CACHED_IMAGES {
+            cache.clear();
+        }
+        cache.insert(*id, Arc::clone(&image));
+        Ok(image)
+    }
+
+    /// An image of its configuration and what the database knows of its layers.
+    fn assembled(&self, id: &Digest, config: ImageConfig, raw: Vec<u8>) -> Result<Image> {
+        let rows = self.inner.db.image_layers(id)?;
+        // Without layers, or removed meanwhile.
+        if rows.is_empty() && !self.inner.db.image_exists(id)? {
+            return Err(no_such_image(&id.to_string()));
+        }
         let mut layer_dirs: Vec<PathBuf> = Vec::with_capacity(rows.len());
         for row in rows.iter().rev() {
             let dir = self.paths().layer(&row.diff_id);
@@ -131,7 +160,7 @@ impl Store {
                 break;
             }
         }
-        let image = Arc::new(Image {
+        Ok(Image {
             id: *id,
             config,
             raw,
@@ -139,13 +168,7 @@ impl Store {
             layer_sizes: rows.iter().map(|r| r.size).collect(),
             size: rows.iter().map(|r| r.size).sum(),
             layer_dirs,
-        });
-        let mut cache = lock_anyway(&self.inner.images);
-        if cache.len() >= CACHED_IMAGES {
-            cache.clear();
-        }
-        cache.insert(*id, Arc::clone(&image));
-        Ok(image)
+        })
     }
 
     /// The directories of an image's layers for overlayfs' `lowerdir`, top first.
@@ -199,13 +222,12 @@ impl Store {
         ))
     }
 
-    fn record(&self, row: ImageRow) -> Result<ImageRecord> {
-        let image = self.image(&row.id)?;
+    fn record(&self, row: ImageRow, image: Arc<Image>, damaged: Option<String>) -> ImageRecord {
         let created = image.config.created.clone();
         let created_unix =
             created.as_deref().and_then(|c| c.parse::<jiff::Timestamp>().ok()).map_or(0, |t| t.as_second());
         let used = lock_anyway(&self.inner.used).get(&row.id).map_or(0, |u| u.0);
-        Ok(ImageRecord {
+        ImageRecord {
             id: row.id,
             references: row.references,
             digests: row.digests,
@@ -217,7 +239,8 @@ impl Store {
             loaded_unix: row.loaded,
             last_used_unix: row.last_used.max(used),
             image,
-        })
+            damaged,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn summary(view: ImageView, version: ApiVersion) -> api::ImageSummary
         repo_tags: names(view.tags, "<none>:<none>"),
         shared_size: -1,
         last_used: view.last_used.map_or(0, Timestamp::as_second),
+        damaged: view.damaged.unwrap_or_default(),
         size,
         virtual_size: if version < ApiVersion::new(1, 44) { size } else { 0 },
     }
@@ -306,6 +307,7 @@ mod tests {
             parent: None,
             created: Timestamp::from_second(created).ok(),
             size: 7,
+            damaged: None,
             containers: 0,
             labels: [("team".to_owned(), "sea".to_owned())].into(),
             document: None,

@@ -32,7 +32,8 @@ pub(crate) async fn tag(engine: &Engine, call: Call) -> Result<Reply> {
     Ok(Reply::status(StatusCode::CREATED))
 }
 
-/// `DELETE /images/{name}`. `noprune` changes nothing, as there are no unnamed parents that could go, too.
+/// `DELETE /images/{name}`. `noprune` changes nothing: as in Docker's containerd store, an image that others were made
+/// from is one of its own, and stays.
 pub(crate) async fn delete(engine: &Engine, call: Call) -> Result<Reply> {
     demand(engine, &call, "platforms").await?;
     let done = engine.remove_image(&call.name, call.query.flag("force")).await?;

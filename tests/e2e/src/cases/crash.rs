@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-super::cases!("crash": killed_at_work_on_images, damage_is_named_and_mended, a_broken_database_is_mended_offline);
+super::cases!("crash": killed_at_work_on_images, damage_is_named_and_mended, a_damaged_configuration_hides_nothing, a_broken_database_is_mended_offline);
 
 /// How often the daemon is killed.
 const KILLS: u64 = 104;
@@ -155,6 +155,33 @@ fn damage_is_named_and_mended(w: &World) -> Result<()> {
     whole(&d.cli(&["system", "check"])?)?;
     let r = d.cli(&["system", "check", "--format", "yaml"])?;
     ensure!(r.code == 1 && r.err.contains("only json is known"), "{r:?}");
+    Ok(())
+}
+
+fn a_damaged_configuration_hides_nothing(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let id = d.ok(&["images", "-q", "--no-trunc", "busybox"])?;
+    let container = d.ok(&["create", "--name", "of-it", "busybox", "true"])?;
+    std::fs::write(d.root().join("blobs/sha256").join(&id[7..]), "rubbish")?;
+    // What was read before is remembered, so that it takes a new daemon.
+    d.kill()?;
+    d.up()?;
+    let (status, _, body) = d.http("GET", "/images/json", "")?;
+    let list: Vec<Value> = serde_json::from_str(&body)?;
+    let of = |name: &str| list.iter().find(|i| i["RepoTags"][0] == name).cloned().unwrap_or_default();
+    ensure!(status == 200 && of("dhow/hello:latest")["Damaged"].is_null(), "{body}");
+    ensure!(of("busybox:latest")["Damaged"].as_str().is_some_and(|t| t.contains("load it again")), "{body}");
+    ensure!(d.ok(&["images", "-q", "--no-trunc"])?.contains(&id), "the damaged image is not listed");
+    for words in [&["run", "--rm", "busybox", "true"][..], &["inspect", "busybox"], &["history", "busybox"]] {
+        let r = d.cli(words)?;
+        ensure!(r.code != 0 && r.err.contains("is damaged") && r.err.contains("load it again"), "{words:?}: {r:?}");
+    }
+    d.ok(&["run", "--rm", "dhow/hello"])?;
+    // Loading it again is the cure, also under a container.
+    d.load("busybox")?;
+    whole(&d.cli(&["system", "check"])?)?;
+    ensure!(d.ok(&["run", "--rm", "busybox", "echo", "works"])? == "works");
+    d.ok(&["start", &container])?;
     Ok(())
 }
 
