@@ -69,7 +69,12 @@ pub(crate) async fn save(core: &Arc<Core>, names: Vec<String>, platform: Option<
 }
 
 /// Makes an image of an archive of a root file system.
-pub(crate) async fn import(core: &Arc<Core>, input: Box<dyn Read + Send>, request: ImportRequest) -> Result<Digest> {
+pub(crate) async fn import(
+    core: &Arc<Core>,
+    input: Box<dyn Read + Send>,
+    announced: u64,
+    request: ImportRequest,
+) -> Result<Digest> {
     let ImportRequest { repository, tag, comment, changes, platform } = request;
     // Before the first byte is read: a name or a change that is wrong need not wait for a large archive.
     let reference = image::name(&repository, &tag)?;
@@ -81,7 +86,7 @@ pub(crate) async fn import(core: &Arc<Core>, input: Box<dyn Read + Send>, reques
     document.reference = reference;
     let core = core.clone();
     blocking(move || {
-        let made = core.store.import(input, document)?;
+        let made = core.store.import_of(input, announced, document)?;
         for warning in &made.warnings {
             tracing::warn!("import: {warning}");
         }

@@ -56,11 +56,14 @@ fn make(
     let note = Note { author: &request.author, comment: &request.comment, created: &created };
     let mut document = image::commit(&below.config, &record.config, request.config, &request.changes, &note)?;
     document.reference = name;
+    // Before the container stands still. What it writes meanwhile is asked for when it comes.
+    let upper = data.join("upper");
+    let space = core.store.reserve_for_commit(&upper)?;
     let frozen = match request.pause && record.state.status == Status::Running {
         true => Some(Frozen::new(core, &record)?),
         false => None,
     };
-    core.store.commit(parent, &data.join("upper"), document, move || drop(frozen))
+    core.store.commit_within(&space, parent, &upper, document, move || drop(frozen))
 }
 
 /// The image that the container was made from, and where its writable layer is.

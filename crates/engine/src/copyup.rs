@@ -1,5 +1,6 @@
 //! Fills a new volume with what the image has at its place, as Docker does.
 
+use dhow_store::Reservation;
 use dhow_store::merged::{Attribute, Found, Leaf, MAX_NAMES, Node, Place, View, attributes, beneath, reopen};
 use dhow_types::{Context, Error, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
@@ -11,19 +12,26 @@ use std::path::Path;
 const MAX_DEPTH: usize = 512;
 
 /// Copies the directory `path` of the image into the empty directory `volume`: mode, owner, times and attributes too.
-/// False if the image has no directory there.
-pub(crate) fn fill(image: &View, path: &str, volume: &Path) -> Result<bool> {
+/// What it takes of the disk is asked for through `space`. False if the image has no directory there.
+pub(crate) fn fill(image: &View, path: &str, volume: &Path, space: &Reservation) -> Result<bool> {
     let Some(Found::Dir(source)) = image.lookup(path)? else { return Ok(false) };
     let target = rustix::fs::open(volume, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(std::io::Error::from)
         .with_context(|| format!("open {}", volume.display()))?;
     let mut names = MAX_NAMES;
-    directory(image, &source, target.as_fd(), 0, &mut names)
+    directory(image, &source, target.as_fd(), 0, &mut names, space)
         .with_context(|| format!("copy {path} of the image into its volume"))?;
     Ok(true)
 }
 
-fn directory(view: &View, place: &Place, target: BorrowedFd<'_>, depth: usize, names: &mut usize) -> Result<()> {
+fn directory(
+    view: &View,
+    place: &Place,
+    target: BorrowedFd<'_>,
+    depth: usize,
+    names: &mut usize,
+    space: &Reservation,
+) -> Result<()> {
     if depth > MAX_DEPTH {
         return Err(Error::invalid(format!("the tree is deeper than {MAX_DEPTH} directories")));
     }
@@ -37,6 +45,9 @@ fn directory(view: &View, place: &Place, target: BorrowedFd<'_>, depth: usize, n
             Some(Node::Dir(place)) => below.push((name, place)),
             Some(Node::Leaf(leaf)) => {
                 if let Some(file) = source.open_leaf(&name, &leaf)? {
+                    if leaf.kind() == FileType::RegularFile {
+                        space.spend(leaf.stat.st_size as u64)?;
+                    }
                     other(file.as_fd(), &name, &leaf, target)?;
                 }
             }
@@ -48,7 +59,7 @@ fn directory(view: &View, place: &Place, target: BorrowedFd<'_>, depth: usize, n
     for (name, place) in below {
         rustix::fs::mkdirat(target, &name, Mode::RWXU).map_err(std::io::Error::from)?;
         let made = beneath(target, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        directory(view, &place, made.as_fd(), depth + 1, names)?;
+        directory(view, &place, made.as_fd(), depth + 1, names, space)?;
     }
     *names = before;
     // Last, or the times would change again.
@@ -149,12 +160,14 @@ mod tests {
         std::fs::set_permissions(low.join("data/deep/f"), std::fs::Permissions::from_mode(0o4755)).unwrap();
         std::fs::set_permissions(top.join("data"), std::fs::Permissions::from_mode(0o1777)).unwrap();
         let image = View::open(&[&top, &low]).unwrap();
-        assert!(fill(&image, "/data", &volume).unwrap());
+        let store = dhow_store::Store::open(&dir.path().join("store"), Default::default()).unwrap();
+        let space = store.reserve(0).unwrap();
+        assert!(fill(&image, "/data", &volume, &space).unwrap());
         let f = std::fs::metadata(volume.join("deep/f")).unwrap();
         assert_eq!((f.uid(), f.gid(), f.mode() & 0o7777), (7, 8, 0o4755));
         assert_eq!(std::fs::read(volume.join("g")).unwrap(), b"top");
         assert_eq!(std::fs::read_link(volume.join("link")).unwrap(), Path::new("../../etc/passwd"));
         assert_eq!(std::fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1777);
-        assert!(!fill(&image, "/nothing", &volume).unwrap());
+        assert!(!fill(&image, "/nothing", &volume, &space).unwrap());
     }
 }

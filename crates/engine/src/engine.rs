@@ -11,7 +11,7 @@ use crate::view::*;
 use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, shown, stop};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
-use dhow_types::{Digest, Platform, Result};
+use dhow_types::{Digest, Error, ErrorKind, Platform, Result};
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -60,6 +60,15 @@ impl Engine {
     /// Opens the root and the state directory and takes up what was left running.
     pub async fn open(settings: Settings) -> Result<Arc<Engine>> {
         Ok(Arc::new(Self { core: open::open(settings).await? }))
+    }
+    /// An error of a command, to be told: one of a full disk, or of one that takes no writes any more, says that it was
+    /// the root's, and what to do.
+    pub fn explained(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::DiskFull if !self.core.store.is_full() => error,
+            ErrorKind::DiskFull | ErrorKind::System => self.core.store.explained(error),
+            _ => error,
+        }
     }
     /// The settings it was opened with.
     pub fn settings(&self) -> &Settings {
@@ -195,8 +204,9 @@ impl Engine {
         archives::save(&self.core, names, platform).await
     }
     /// Makes an image of an archive of a root file system and gives its id. `input` is read on a thread of its own.
-    pub async fn import(&self, input: Box<dyn Read + Send>, request: ImportRequest) -> Result<Digest> {
-        archives::import(&self.core, input, request).await
+    /// `announced` is how many bytes it has at least, 0 if that is not known.
+    pub async fn import(&self, input: Box<dyn Read + Send>, announced: u64, request: ImportRequest) -> Result<Digest> {
+        archives::import(&self.core, input, announced, request).await
     }
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {
@@ -272,5 +282,8 @@ impl Drop for Engine {
     /// Containers go on, and the next engine on the same directories takes them up: only what nobody uses is let go.
     fn drop(&mut self) {
         self.core.dirs.release_memory();
+        if let Err(e) = self.core.store.write_uses() {
+            tracing::warn!("note the last use of images: {e}");
+        }
     }
 }

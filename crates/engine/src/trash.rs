@@ -46,6 +46,10 @@ impl Trash {
         match std::fs::rename(path, &gone) {
             Ok(()) => self.remove_later(gone),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            // A longer name may need a block that a full disk does not have: then it is removed where it is.
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+                remove(path);
+            }
             Err(e) => return Err(e).with_context(|| format!("remove {}", path.display())),
         }
         Ok(())

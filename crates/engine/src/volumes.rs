@@ -75,7 +75,7 @@ impl Volumes {
                             add(dirs, store, row, durability, undo)?;
                         }
                         if *copy && is_empty(&place)? {
-                            copyup::fill(&image()?, &mount.destination, &place)?;
+                            copyup::fill(&image()?, &mount.destination, &place, &store.reserve(0)?)?;
                         }
                         Ok(())
                     })?;

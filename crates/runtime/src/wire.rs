@@ -126,7 +126,7 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-const KINDS: [ErrorKind; 12] = [
+const KINDS: [ErrorKind; 13] = [
     ErrorKind::System,
     ErrorKind::InvalidParameter,
     ErrorKind::NotFound,
@@ -139,6 +139,7 @@ const KINDS: [ErrorKind; 12] = [
     ErrorKind::DataLoss,
     ErrorKind::CommandNotFound,
     ErrorKind::CommandNotExecutable,
+    ErrorKind::DiskFull,
 ];
 
 fn kind_to_byte(kind: ErrorKind) -> u8 {

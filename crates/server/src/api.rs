@@ -70,6 +70,7 @@ impl Answer for Api {
             let reply = match caught(call(&self.engine, request)).await {
                 Ok(Ok(reply)) => reply,
                 Ok(Err(error)) => {
+                    let error = self.engine.explained(error);
                     tracing::debug!(%what, kind = ?error.kind(), %error, "refused");
                     Reply::error(&error)
                 }

@@ -212,8 +212,10 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Exhausted => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::DataLoss | ErrorKind::System => StatusCode::INTERNAL_SERVER_ERROR,
+        // Docker has no other status for a full disk, and clients try again at some of those that they do not know.
+        ErrorKind::Exhausted | ErrorKind::DiskFull | ErrorKind::DataLoss | ErrorKind::System => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         // Kinds that are added to the vocabulary later.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -371,7 +371,7 @@ pub enum ExecSeccomp {
 /// Re-exported so that the engine can fill [`Process::console_size`].
 pub type Size = ConsoleSize;
 
-const KINDS: [(ErrorKind, &str); 12] = [
+const KINDS: [(ErrorKind, &str); 13] = [
     (ErrorKind::InvalidParameter, "InvalidParameter"),
     (ErrorKind::NotFound, "NotFound"),
     (ErrorKind::Conflict, "Conflict"),
@@ -380,6 +380,7 @@ const KINDS: [(ErrorKind, &str); 12] = [
     (ErrorKind::NotImplemented, "NotImplemented"),
     (ErrorKind::Unavailable, "Unavailable"),
     (ErrorKind::Exhausted, "Exhausted"),
+    (ErrorKind::DiskFull, "DiskFull"),
     (ErrorKind::DataLoss, "DataLoss"),
     (ErrorKind::CommandNotFound, "CommandNotFound"),
     (ErrorKind::CommandNotExecutable, "CommandNotExecutable"),

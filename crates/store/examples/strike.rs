@@ -2,7 +2,7 @@
 //! two system calls: `strike ROOT SCRIPT`.
 //!
 //! A line of the script: `load ARCHIVE`, `import TAR NAME`, `commit IMAGE UPPER NAME`, `tag SOURCE NAME`, `rmi NAME`,
-//! `check`, `list` (`have NAME` for every name there is). A line of output: `done N`, or
+//! `prune` (images without a name), `empty` (waits until what was removed is deleted), `check`, `list` (`have NAME` for every name there is). A line of output: `done N`, or
 //! `failed N: why` after which the next command is carried out all the same.
 
 use dhow_store::{NewDocument, Store, StoreConfig};
@@ -59,6 +59,16 @@ fn one(store: &Store, out: &mut File, words: &[&str]) -> Result<()> {
         }
         ["tag", source, name] => store.tag(source, &name.parse()?),
         ["rmi", name] => store.remove(name, false, &|_| None).map(drop),
+        ["prune"] => {
+            for image in store.images()?.iter().filter(|i| i.references.is_empty()) {
+                store.remove_unused(&image.id, true, &|_| false)?;
+            }
+            Ok(())
+        }
+        ["empty"] => {
+            store.wait_for_trash();
+            Ok(())
+        }
         ["list"] => {
             for image in store.images()? {
                 for name in image.references {

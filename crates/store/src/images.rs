@@ -59,7 +59,7 @@ pub struct Image {
 /// How many parsed images are kept in memory.
 const CACHED_IMAGES: usize = 128;
 /// Seconds between two notes of an image's last use on disk.
-const WRITE_USES_EVERY: i64 = 60;
+const WRITE_USES_EVERY: i64 = 5;
 
 impl Store {
     /// All images, the newest first.
@@ -186,14 +186,14 @@ impl Store {
         self.inner.db.set_reference(target, &id, now())
     }
 
-    /// Notes that a container of the image was made, started or ended just now. Written down at most once a minute
-    /// for each image, since this is on the road of every container: a killed process loses less than that.
+    /// Notes that a container of the image was made, started or ended just now. Written down at most every five
+    /// seconds for each image, since this is on the road of every container: a killed process loses less than that.
     pub fn touch(&self, id: &Digest) -> Result<()> {
         let now = now();
         {
             let mut used = lock_anyway(&self.inner.used);
             if used.len() >= CACHED_IMAGES && !used.contains_key(id) {
-                // What was written down is right to the minute.
+                // What was written down is nearly right.
                 used.clear();
             }
             let (last, written) = used.entry(*id).or_default();
@@ -204,6 +204,16 @@ impl Store {
             *written = now;
         }
         self.inner.db.touch_image(id, now)
+    }
+
+    /// Writes down when images were last used, as far as it is not: before an end that is no crash.
+    pub fn write_uses(&self) -> Result<()> {
+        let mut used = lock_anyway(&self.inner.used);
+        for (id, (last, written)) in used.iter_mut().filter(|(_, (last, written))| last != written) {
+            self.inner.db.touch_image(id, *last)?;
+            *written = *last;
+        }
+        Ok(())
     }
 
     /// A small blob, its bytes checked against its digest.

@@ -142,7 +142,7 @@ impl Store {
         let paths = Paths::new(root);
         let trash = trash::Trash::open(&paths)?;
         let inner = Inner {
-            space: space::Space::open(root)?,
+            space: space::Space::open(root, trash.room())?,
             paths,
             config,
             db,

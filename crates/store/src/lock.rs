@@ -7,6 +7,9 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+/// The file's name below the root.
+pub(crate) const NAME: &str = "lock";
+
 /// The lock; released when dropped or when the process dies.
 pub(crate) struct RootLock {
     _file: File,
@@ -17,7 +20,7 @@ const MAX_TEXT: u64 = 32;
 
 impl RootLock {
     pub(crate) fn take(root: &Path) -> Result<Self> {
-        let path = root.join("lock");
+        let path = root.join(NAME);
         let what = || format!("lock {}", path.display());
         let mut file = File::options()
             .read(true)
@@ -45,9 +48,11 @@ impl RootLock {
             }
             Err(e) => return Err(std::io::Error::from(e)).with_context(what),
         }
-        file.set_len(0).with_context(what)?;
-        file.rewind().with_context(what)?;
-        writeln!(file, "{}", std::process::id()).with_context(what)?;
+        // Over what is there, whose block is kept: a full disk must not keep a daemon from its start. The id only serves
+        // a message.
+        let text = format!("{}\n", std::process::id());
+        let _ =
+            file.rewind().and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.set_len(text.len() as u64));
         Ok(Self { _file: file })
     }
 }

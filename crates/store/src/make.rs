@@ -3,7 +3,6 @@
 //! The layer goes through the same road as every other one that comes in, with the same limits. What the image's
 //! configuration says is the caller's; which layers it has is decided here.
 
-use crate::Store;
 use crate::apply::Applied;
 use crate::db::{LayerBlob, LayerRow, NewImage};
 use crate::layers::{Lease, Publication, Unpacked};
@@ -12,7 +11,8 @@ use crate::load::sniff::Content;
 use crate::load::traffic::Traffic;
 use crate::load::unpack::{joined, spawn, unpack};
 use crate::load::{Start, Work};
-use crate::pack::layer_tar;
+use crate::pack::{layer_tar, weight};
+use crate::{Reservation, Store};
 use dhow_types::image::{History, MAX_DOCUMENT, MAX_LAYERS, RootFs, media_type};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ImageConfig, Reference, Result};
 use std::io::{self, Read, Write};
@@ -54,6 +54,13 @@ impl Store {
     /// Makes an image of one layer from a tar of a root file system, plain or compressed with gzip or zstd. It survives a
     /// power cut once this returns, or there is nothing.
     pub fn import(&self, input: impl Read + Send, document: NewDocument) -> Result<Made> {
+        self.import_of(input, 0, document)
+    }
+
+    /// [`Store::import`] of an archive that has at least `announced` bytes: if there is no space for them, nothing is
+    /// written.
+    pub fn import_of(&self, input: impl Read + Send, announced: u64, document: NewDocument) -> Result<Made> {
+        let space = self.reserve(announced)?;
         let traffic = Traffic::default();
         let start = Start::read(traffic.received(input))?;
         let content = start.content();
@@ -68,40 +75,73 @@ impl Store {
             }
             Content::Gzip | Content::Zstd | Content::Tar => {}
         }
-        let work = Work::new(self)?;
-        let layer = self.layer_of(&work, content, &traffic, |out| feed(start, out))?;
-        self.publish_made(&work, None, Some(layer), document)
+        let work = Work::new(self).map_err(|e| self.explained(e))?;
+        // Explained while what was written is still there.
+        self.layer_of(&work, &space, content, &traffic, |out| feed(start, out))
+            .and_then(|layer| self.publish_made(&work, None, Some(layer), document))
+            .map_err(|e| self.explained(e))
     }
 
     /// Makes an image of the layers of `parent` and the overlayfs upper directory `upper`. If nothing was changed it has
     /// the layers of `parent` alone, as in Docker. `read` is called once `upper` was read, or could not be. The image
     /// survives a power cut once this returns, or there is nothing.
     pub fn commit(&self, parent: &Digest, upper: &Path, document: NewDocument, read: impl FnOnce()) -> Result<Made> {
-        let work = Work::new(self)?;
+        self.commit_within(&self.reserve_for_commit(upper)?, parent, upper, document, read)
+    }
+
+    /// Keeps the space that a commit of `upper` will need, or refuses it.
+    pub fn reserve_for_commit(&self, upper: &Path) -> Result<Reservation> {
+        self.reserve(weight(upper)?)
+    }
+
+    /// [`Store::commit`] with space that was kept for it.
+    pub fn commit_within(
+        &self,
+        space: &Reservation,
+        parent: &Digest,
+        upper: &Path,
+        document: NewDocument,
+        read: impl FnOnce(),
+    ) -> Result<Made> {
+        let work = Work::new(self).map_err(|e| self.explained(e))?;
+        // Explained while what was written is still there.
+        self.commit_in(&work, space, parent, upper, document, read).map_err(|e| self.explained(e))
+    }
+
+    fn commit_in(
+        &self,
+        work: &Work<'_>,
+        space: &Reservation,
+        parent: &Digest,
+        upper: &Path,
+        document: NewDocument,
+        read: impl FnOnce(),
+    ) -> Result<Made> {
         let layer = if is_untouched(upper, self.image(parent)?.layer_dirs.first().map(PathBuf::as_path))? {
             read();
             None
         } else {
-            Some(self.layer_of(&work, Content::Tar, &Traffic::default(), |out| {
+            Some(self.layer_of(work, space, Content::Tar, &Traffic::default(), |out| {
                 let written = layer_tar(upper, out);
                 read();
                 written
             })?)
         };
-        self.publish_made(&work, Some(parent), layer, document)
+        self.publish_made(work, Some(parent), layer, document)
     }
 
     /// Unpacks what `write` gives, on another thread than `write` runs on.
     fn layer_of(
         &self,
         work: &Work<'_>,
+        space: &Reservation,
         content: Content,
         traffic: &Traffic,
         write: impl FnOnce(&mut Hashed) -> Result<()>,
     ) -> Result<Layer> {
         let dir = work.dir.join(LAYER);
         std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let limits = self.config().limits.clone();
+        let limits = self.config().limits.within(space);
         let pool = Pool::new(BUFFERS);
         let (to, from) = pipe(&pool);
         std::thread::scope(|scope| {

@@ -57,6 +57,25 @@ pub(crate) fn layer_tar(upper: &Path, out: &mut dyn Write) -> Result<()> {
     pack.finish()
 }
 
+/// How many bytes the files of an upper directory will take on disk once more: holes are filled in a layer.
+pub(crate) fn weight(upper: &Path) -> Result<u64> {
+    /// What file systems give at once.
+    const BLOCK: u64 = 4096;
+    let view = View::open(&[upper])?;
+    let mut walk = Walk::new(&view);
+    let mut bytes = 0u64;
+    while let Some(met) = walk.next()? {
+        if let Some(Node::Leaf(leaf)) = &met.node
+            && leaf.kind() == FileType::RegularFile
+        {
+            // A file with several names is met as often.
+            let names = u64::from(leaf.stat.st_nlink.max(1) as u32);
+            bytes = bytes.saturating_add((leaf.stat.st_size as u64).next_multiple_of(BLOCK) / names);
+        }
+    }
+    Ok(bytes)
+}
+
 impl View {
     /// The whole tree, but for its root and sockets, as a tar stream, names sorted.
     pub fn export(&self, out: &mut dyn Write) -> Result<()> {

@@ -5,6 +5,7 @@
 //! What may be thrown away to make room is decided by a [`Steward`], never here.
 
 use crate::lock_anyway;
+use crate::trash::Room;
 use dhow_types::{Context as _, Error, ErrorKind, Result};
 use rustix::fs::fstatvfs;
 use std::fs::File;
@@ -25,7 +26,8 @@ pub trait Steward: Send + Sync {
     /// Bytes that may be added under the budget; `None` if there is no budget. With `exact` everything is measured
     /// anew, else a recent figure is enough.
     fn room(&self, exact: bool) -> Result<Option<u64>>;
-    /// Removes what nobody uses, as much as is needed to give back `bytes`, and returns when they are given back.
+    /// Removes what nobody uses, as much as is needed to give back `bytes`, and returns when they are given back. If so
+    /// much can't be given back, nothing goes.
     fn make_room(&self, bytes: u64) -> Result<()>;
 }
 
@@ -35,6 +37,10 @@ pub(crate) struct Space {
     path: PathBuf,
     promises: Mutex<Vec<Weak<Promise>>>,
     steward: OnceLock<Box<dyn Steward>>,
+    /// What is being deleted.
+    waste: Room,
+    /// Bytes written so far, ever.
+    written: AtomicU64,
 }
 
 /// Bytes promised to one write and not yet written.
@@ -87,9 +93,16 @@ impl Look {
 }
 
 impl Space {
-    pub(crate) fn open(root: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn open(root: &Path, waste: Room) -> Result<Arc<Self>> {
         let file = File::open(root).with_context(|| format!("open {}", root.display()))?;
-        Ok(Arc::new(Self { root: file, path: root.to_owned(), promises: Mutex::default(), steward: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            root: file,
+            path: root.to_owned(),
+            promises: Mutex::default(),
+            steward: OnceLock::new(),
+            waste,
+            written: AtomicU64::new(0),
+        }))
     }
 
     /// Free bytes and those of them that are never used up.
@@ -114,7 +127,9 @@ impl Space {
             return Ok(());
         }
         let steward = self.steward.get();
-        for round in 0.. {
+        let mut round = 0;
+        let mut waited = false;
+        loop {
             let room = steward.map_or(Ok(None), |s| s.room(round > 0))?;
             let mut promises = lock_anyway(&self.promises);
             let (free, kept) = self.free()?;
@@ -128,6 +143,10 @@ impl Space {
                 return Ok(());
             }
             drop(promises);
+            // What was removed is given back first, which asks nothing of anybody.
+            if !std::mem::replace(&mut waited, true) && self.waste.wait() {
+                continue;
+            }
             // Without a budget nobody has allowed to throw anything away.
             let allowed = steward.filter(|_| room.is_some() && round < ROUNDS);
             let Some(steward) = allowed else { return Err(self.refused(bytes, look, budget)) };
@@ -135,14 +154,14 @@ impl Space {
             if round > 0 || !budget {
                 steward.make_room(short)?;
             }
+            round += 1;
         }
-        Ok(())
     }
 
     fn refused(&self, bytes: u64, look: Look, budget: bool) -> Error {
         let others = match look.promised {
             0 => String::new(),
-            n => format!(", {} of them promised to other writes", size(n)),
+            n => format!(", {} of them promised to writes that run", size(n)),
         };
         let have = match look.room.filter(|_| budget) {
             Some(room) => format!("the disk budget leaves {}{others}", size(room)),
@@ -156,14 +175,13 @@ impl Space {
         let advice = if budget { "raise disk-budget" } else { "use another --root" };
         Error::new(
             ErrorKind::Exhausted,
-            format!(
-                "not enough space: {} are needed, {have}: remove images, containers or volumes that are not needed \
-                 (system prune -a, volume prune), or {advice}",
-                size(bytes)
-            ),
+            format!("not enough space: {} are needed, {have}: {ADVICE}, or {advice}", size(bytes)),
         )
     }
 }
+
+/// What to do when there is no space.
+const ADVICE: &str = "see what takes it with `dhow system df`, free what nobody uses with `dhow system prune -a`";
 
 impl Reservation {
     fn new(space: &Arc<Space>) -> Self {
@@ -175,9 +193,28 @@ impl Reservation {
         self.space.acquire(&self.promise, bytes)
     }
 
+    /// The refusal of a write that goes on though only `free` bytes are left, of which `kept` stay free.
+    pub(crate) fn used_up(&self, free: u64, kept: u64) -> Error {
+        let others = match self.promised_to_others() {
+            0 => String::new(),
+            n => format!(", {} of them promised to other writes", size(n)),
+        };
+        Error::new(
+            ErrorKind::Exhausted,
+            format!(
+                "the space is used up: {} are free on the file system of {}{others}, and {} of it stay free: {ADVICE}, \
+                 or use another --root",
+                size(free),
+                self.space.path.display(),
+                size(kept)
+            ),
+        )
+    }
+
     /// So much is being written now. What goes beyond the promise is asked for in large pieces, or as it is if
     /// there is no more room than that.
-    pub(crate) fn spend(&self, bytes: u64) -> Result<()> {
+    pub fn spend(&self, bytes: u64) -> Result<()> {
+        self.space.written.fetch_add(bytes, Ordering::Relaxed);
         let outstanding = &self.promise.outstanding;
         let take =
             |n: u64| outstanding.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |o| o.checked_sub(n)).is_ok();
@@ -218,6 +255,11 @@ impl crate::Store {
         Space::promised(&mut lock_anyway(&self.inner.space.promises), None)
     }
 
+    /// Bytes that writes with a reservation have written since the store was opened. What failed or went again counts.
+    pub fn written(&self) -> u64 {
+        self.inner.space.written.load(Ordering::Relaxed)
+    }
+
     /// Size of the file system that holds the root, and what is free on it for everybody.
     pub fn disk(&self) -> Result<(u64, u64)> {
         let fs = fstatvfs(&self.inner.space.root).map_err(std::io::Error::from).context("look at the file system")?;
@@ -228,6 +270,28 @@ impl crate::Store {
     pub(crate) fn unpromised(&self) -> Result<u64> {
         let (free, kept) = free(self.inner.space.root.as_fd())?;
         Ok(free.saturating_sub(kept).saturating_sub(self.promised()))
+    }
+
+    /// Whether nothing at all can be written below the root.
+    pub fn is_full(&self) -> bool {
+        fstatvfs(&self.inner.space.root)
+            .is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < FULL || fs.f_favail == 0)
+    }
+
+    /// An error of something that was written below the root. Of a full disk, and of one that takes no writes any more,
+    /// it says which and what to do; others stay as they are.
+    pub fn explained(&self, error: Error) -> Error {
+        let read_only = error.kind() == ErrorKind::System && self.is_read_only();
+        match fstatvfs(&self.inner.space.root) {
+            Ok(fs) => explained(error, self.root(), &fs, read_only),
+            Err(_) => error,
+        }
+    }
+
+    /// Whether the file system of the root takes no writes. Asked by a try, since not every one says so.
+    fn is_read_only(&self) -> bool {
+        let lock = self.paths().dir(crate::lock::NAME);
+        File::options().write(true).open(lock).is_err_and(|e| e.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
     }
 
     /// Layers that must stay although no image may have them: a load that runs counts on them.
@@ -241,6 +305,39 @@ pub(crate) fn free(fs: std::os::fd::BorrowedFd<'_>) -> Result<(u64, u64)> {
     let fs = fstatvfs(fs).map_err(std::io::Error::from).context("look at the file system")?;
     let kept = RESERVE.min(fs.f_blocks.saturating_mul(fs.f_frsize) / 64);
     Ok((fs.f_bavail.saturating_mul(fs.f_frsize), kept))
+}
+
+/// With less than this the file system counts as full.
+const FULL: u64 = 1 << 20;
+/// The kernel's words for a full disk, which do not say which.
+const NO_SPACE: &str = "no space left on device";
+
+fn explained(error: Error, root: &Path, fs: &rustix::fs::StatVfs, read_only: bool) -> Error {
+    let root = root.display();
+    if read_only {
+        return error.advised(format_args!(
+            "{root} can only be read, as the kernel decides after errors of a disk: `dmesg` says more"
+        ));
+    }
+    if error.kind() != ErrorKind::DiskFull {
+        return error;
+    }
+    let left = match fs.f_favail {
+        0 if fs.f_files > 0 => "no more files can be made there".to_owned(),
+        _ => {
+            let [free, all] = [fs.f_bavail, fs.f_blocks].map(|blocks| size(blocks.saturating_mul(fs.f_frsize)));
+            format!("{free} of {all} are free")
+        }
+    };
+    let text = match error.text().rfind(NO_SPACE) {
+        Some(at) => {
+            let (before, after) = (&error.text()[..at], &error.text()[at + NO_SPACE.len()..]);
+            format!("{before}no space left on {root} ({left}){after}: {ADVICE}")
+        }
+        // A quota.
+        None => format!("{} on {root} ({left}): {ADVICE}", error.text()),
+    };
+    Error::new(ErrorKind::Exhausted, text)
 }
 
 /// Bytes for people: three digits are enough.
@@ -277,6 +374,55 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_named_once() {
+        let fs = |free, files, left| rustix::fs::StatVfs {
+            f_bsize: 4096,
+            f_frsize: 4096,
+            f_blocks: 16384,
+            f_bfree: free,
+            f_bavail: free,
+            f_files: files,
+            f_ffree: left,
+            f_favail: left,
+            f_fsid: 0,
+            f_flag: rustix::fs::StatVfsMountFlags::empty(),
+            f_namemax: 255,
+        };
+        let full = |text: &str| Error::new(ErrorKind::DiskFull, text);
+        let told = |e, fs: &rustix::fs::StatVfs| explained(e, Path::new("/root"), fs, false);
+        for (text, fs, want) in [
+            (
+                "layer x: entry f: no space left on device",
+                fs(1, 100, 5),
+                "layer x: entry f: no space left on /root (4.1 kB of 67.1 MB are free): see what",
+            ),
+            (
+                "make d: no space left on device",
+                fs(900, 100, 0),
+                "make d: no space left on /root (no more files can be made there): see what",
+            ),
+            // As btrfs, which counts no files.
+            ("no space left on device", fs(0, 0, 0), "no space left on /root (0 B of 67.1 MB are free): see"),
+            (
+                "write f: disk quota exceeded",
+                fs(900, 100, 5),
+                "write f: disk quota exceeded on /root (3.7 MB of 67.1 MB are free): see what",
+            ),
+        ] {
+            let e = told(full(text), &fs);
+            assert!(e.text().starts_with(want) && e.text().contains("`dhow system df`"), "{e}");
+            assert_eq!((e.kind(), told(e.clone(), &fs)), (ErrorKind::Exhausted, e));
+        }
+        let other = Error::not_found("No such image: x");
+        assert_eq!(told(other.clone(), &fs(0, 1, 0)), other);
+        let e = explained(Error::system("write f: read-only file system"), Path::new("/root"), &fs(9, 9, 9), true);
+        assert!(
+            e.text()
+                .ends_with("/root can only be read, as the kernel decides after errors of a disk: `dmesg` says more")
+        );
+    }
+
+    #[test]
     fn the_same_bytes_are_not_promised_twice() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreConfig::default()).unwrap();
@@ -285,7 +431,7 @@ mod tests {
         let first = store.reserve(most).unwrap();
         let refused = store.reserve(most).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Exhausted);
-        assert!(refused.text().contains("promised to other writes") && refused.text().contains("another --root"));
+        assert!(refused.text().contains("promised to writes that run") && refused.text().contains("another --root"));
         // What was written counts against the disk, no longer against the promise.
         first.spend(most / 2).unwrap();
         assert_eq!(store.promised(), most - most / 2);

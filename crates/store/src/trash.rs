@@ -44,6 +44,18 @@ impl Pending {
         self.changed.notify_all();
     }
 
+    /// Waits until nothing is being deleted. False if nothing was.
+    fn wait(&self) -> bool {
+        self.change(|s| s.awaited += 1);
+        let mut state = lock_anyway(&self.state);
+        let waits = state.running;
+        while state.running {
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state.awaited -= 1;
+        waits
+    }
+
     /// Returns when the next tree may be deleted.
     fn stand_back(&self) {
         let state = lock_anyway(&self.state);
@@ -88,6 +100,11 @@ impl Trash {
                 Ok(())
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // The trash may need a block more for the name, which a full disk does not have. A file vanishes at once,
+            // too, when it is deleted, and gives back its own blocks.
+            Err(e) if is_full(&e) && std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_dir()) => {
+                std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))
+            }
             Err(e) => Err(e).with_context(|| format!("move {} to the trash", path.display())),
         }
     }
@@ -125,12 +142,22 @@ impl Trash {
 
     /// Waits until nothing is being deleted.
     pub(crate) fn wait(&self) {
-        self.pending.change(|s| s.awaited += 1);
-        let mut state = lock_anyway(&self.pending.state);
-        while state.running {
-            state = self.pending.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        state.awaited -= 1;
+        self.pending.wait();
+    }
+
+    /// For those who need the room of what is being deleted.
+    pub(crate) fn room(&self) -> Room {
+        Room(Arc::clone(&self.pending))
+    }
+}
+
+/// The room that is given back.
+pub(crate) struct Room(Arc<Pending>);
+
+impl Room {
+    /// Waits until nothing is being deleted. False if nothing was.
+    pub(crate) fn wait(&self) -> bool {
+        self.0.wait()
     }
 }
 
@@ -139,6 +166,10 @@ impl Drop for Trash {
         // The lock on the root goes after this: nobody deletes in a root that another process owns.
         self.wait();
     }
+}
+
+fn is_full(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// Deletes as much as can be deleted; what cannot stays for the next time. `remove_dir_all` works by

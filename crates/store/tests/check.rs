@@ -220,12 +220,6 @@ fn one_damaged_layer_of_many_is_named_alone() {
     assert!(found.iter().all(|f| f.about == format!("layer {}", Digest::of(&twin()).short())), "{found:?}");
 }
 
-/// Changes rows behind the store's back, as a damaged file would.
-fn sql(root: &Path, statements: &str) {
-    let c = rusqlite::Connection::open(root.join("dhow.db")).unwrap();
-    c.execute_batch(&format!("PRAGMA foreign_keys = OFF; {statements}")).unwrap();
-}
-
 #[test]
 fn rows_that_do_not_fit_are_named_and_mended() {
     for (statement, want) in [
@@ -249,7 +243,7 @@ fn rows_that_do_not_fit_are_named_and_mended() {
         ("DELETE FROM image_layers", "image one:latest: its list of layers is not that of its configuration"),
         ("DELETE FROM layers", "is not in the database"),
     ] {
-        let (f, _) = damaged(false, &|f, _| sql(&f.root(), statement));
+        let (f, _) = damaged(false, &|f, _| f.store().db().damage(statement).unwrap());
         let (_, found) = findings(f.store(), false, false);
         assert!(texts(&found, Outcome::Mendable).iter().any(|p| p.contains(want)), "{statement}: {found:?}");
         let (checked, found) = findings(f.store(), true, false);

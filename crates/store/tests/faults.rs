@@ -88,6 +88,9 @@ impl Range {
             "rmi base:1".to_owned(),
             format!("load {}", path("other")),
             "tag other:1 app:1".to_owned(),
+            // The one that had the name.
+            "prune".to_owned(),
+            "empty".to_owned(),
             format!("import {} made:1", path("rootfs.tar")),
             format!("commit made:1 {} done:1", path("upper")),
             "rmi other:1".to_owned(),
@@ -110,7 +113,7 @@ impl Range {
             std::fs::write(self.dir.path().join("line"), line).unwrap();
             let out = Command::new(program()).arg(self.root()).arg(self.dir.path().join("line")).output().unwrap();
             assert!(String::from_utf8_lossy(&out.stdout).contains("done 0"), "{line}: {out:?}");
-            if line.starts_with("tag") || line == "check" {
+            if line.starts_with("tag") || matches!(line.as_str(), "check" | "prune" | "empty") {
                 continue;
             }
             let store = Store::open(&self.root(), StoreConfig { keep_blobs: true, ..StoreConfig::default() }).unwrap();
@@ -138,6 +141,10 @@ impl Range {
                 ["tag", source, name] => ((*name).to_owned(), now.get(*source).cloned()),
                 ["rmi", name] => {
                     now.remove(*name);
+                    continue;
+                }
+                ["prune"] => {
+                    now.remove("");
                     continue;
                 }
                 _ => continue,

@@ -26,8 +26,10 @@ pub enum ErrorKind {
     NotImplemented,
     /// Something dhow depends on is away: a controller, a kernel feature, a daemon that stops (503).
     Unavailable,
-    /// A named limit was reached: disk, entries, queue (507 or 500).
+    /// A named limit was reached: entries, a queue, space that is kept free or promised to others (500).
     Exhausted,
+    /// A disk is full, or what a quota gives of it (500).
+    DiskFull,
     /// Stored or received bytes are not what they should be (500).
     DataLoss,
     /// The program to run was not found in the container (CLI exit 127; 400).
@@ -110,7 +112,7 @@ impl std::error::Error for Error {}
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
         let kind = match e.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
             _ => ErrorKind::System,
         };
         Self::new(kind, plain_io_text(&e))
@@ -119,12 +121,18 @@ impl From<std::io::Error> for Error {
 
 /// The kernel's words without Rust's "(os error N)".
 fn plain_io_text(e: &std::io::Error) -> String {
+    /// As Linux numbers it; a disk, or what is behind it, did not do its work.
+    const EIO: i32 = 5;
     let text = e.to_string();
     match (e.raw_os_error(), text.find(" (os error")) {
+        (Some(EIO), _) => format!("input/output error ({FAILING_DISK})"),
         (Some(_), Some(at)) => text[..at].to_lowercase(),
         _ => text,
     }
 }
+
+/// What to do about an input/output error, which says nothing of its cause.
+pub const FAILING_DISK: &str = "a disk may be failing: `dmesg` says which";
 
 /// Puts what was being done before the cause: `read("/x").context("read the config")?`.
 pub trait Context<T> {
@@ -158,5 +166,14 @@ mod tests {
     fn io_errors_lose_the_number() {
         let e = Error::from(std::io::Error::from_raw_os_error(2));
         assert_eq!(e.text(), "no such file or directory");
+        for (number, kind, text) in [
+            (28, ErrorKind::DiskFull, "no space left on device"),
+            (122, ErrorKind::DiskFull, "disk quota exceeded"),
+            (5, ErrorKind::System, "input/output error (a disk may be failing: `dmesg` says which)"),
+            (30, ErrorKind::System, "read-only file system"),
+        ] {
+            let e = Error::from(std::io::Error::from_raw_os_error(number));
+            assert_eq!((e.kind(), e.text().to_lowercase().as_str()), (kind, text.to_lowercase().as_str()));
+        }
     }
 }

@@ -12,7 +12,7 @@ pub mod platform;
 pub mod reference;
 
 pub use digest::{Digest, DigestWriter};
-pub use error::{Context, Error, ErrorKind, Result};
+pub use error::{Context, Error, ErrorKind, FAILING_DISK, Result};
 pub use id::ContainerId;
 pub use image::ImageConfig;
 pub use platform::Platform;

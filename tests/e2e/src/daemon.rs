@@ -1,6 +1,7 @@
 //! A daemon under test, and the client's commands against it.
 
 use crate::Setup;
+use crate::disk::Disk;
 use crate::net::Netns;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct Daemon {
     dhow: PathBuf,
     images: PathBuf,
     process: Mutex<Option<Child>>,
+    /// The small disk on which its root is, if it is on one.
+    disk: Option<Disk>,
 }
 
 /// What a command printed and how it ended.
@@ -71,10 +74,16 @@ impl Daemon {
 
     /// Starts one with a configuration file.
     pub fn start_with(setup: &Setup, config: &str) -> Result<Self> {
+        Self::start_on(setup, config, |_| Ok(None))
+    }
+
+    /// Starts one whose root is on the disk that `disk` makes of the daemon's directory, at `root` in it.
+    pub fn start_on(setup: &Setup, config: &str, disk: impl FnOnce(&Path) -> Result<Option<Disk>>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("dhow-e2e-").tempdir()?;
         std::fs::write(dir.path().join("daemon.json"), config)?;
         let daemon = Self {
             net: Netns::new()?,
+            disk: disk(dir.path())?,
             dir,
             dhow: setup.dhow.clone(),
             images: setup.images.clone(),
@@ -93,15 +102,25 @@ impl Daemon {
         format!("unix://{}", self.path("dhow.sock"))
     }
 
-    /// The root directory.
+    /// The root directory, as this process reaches it.
     pub fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
+        self.disk.as_ref().map_or_else(|| self.dir.path().join("root"), Disk::seen)
+    }
+
+    /// The small disk on which its root is.
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("this daemon has no disk of its own")
+    }
+
+    /// Writes its configuration anew, for the next time it is started.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        Ok(std::fs::write(self.dir.path().join("daemon.json"), config)?)
     }
 
     /// Starts the process (again) and waits until it answers.
     pub fn up(&self) -> Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("daemon.log"))?;
-        let mut command = Command::new(&self.dhow);
+        let mut command = self.disk.as_ref().map_or_else(|| Command::new(&self.dhow), |d| d.command(&self.dhow));
         command
             .args(["daemon", "--background", "-H", &self.host()])
             .args([
@@ -140,6 +159,16 @@ impl Daemon {
     pub fn kill(&self) -> Result<()> {
         if let Some(mut child) = self.process.lock().unwrap().take() {
             child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Ends it in good order.
+    pub fn end(&self) -> Result<()> {
+        if let Some(mut child) = self.process.lock().unwrap().take() {
+            let pid = rustix::process::Pid::from_raw(child.id() as i32).context("no process")?;
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
             child.wait()?;
         }
         Ok(())

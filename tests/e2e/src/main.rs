@@ -9,6 +9,7 @@
 
 mod cases;
 mod daemon;
+mod disk;
 mod net;
 mod pty;
 mod runner;

@@ -102,7 +102,8 @@ pub fn save(context: &Context, args: SaveArgs) -> Result<i32> {
     match &args.output {
         Some(file) => {
             let mut out = FileOut::create(file, size).context("failed to save image")?;
-            transfer(&mut response.body, &mut out, args.compress)?;
+            transfer(&mut response.body, &mut out, args.compress)
+                .with_context(|| format!("failed to save image to {}", file.display()))?;
             out.finish()?;
         }
         None => {
@@ -113,6 +114,9 @@ pub fn save(context: &Context, args: SaveArgs) -> Result<i32> {
     Ok(0)
 }
 
+/// What is said to fail when the place is full.
+const WRITING: &str = "write the archive";
+
 /// Moves the archive from the daemon to its place.
 fn transfer(from: &mut impl Read, out: &mut impl Write, compress: Option<Compression>) -> Result<()> {
     let cut = "the daemon broke the archive off: its log says why";
@@ -121,12 +125,12 @@ fn transfer(from: &mut impl Read, out: &mut impl Write, compress: Option<Compres
         Some(Compression::Gzip) => {
             let mut encoder = flate2::write::GzEncoder::new(Large::new(out), flate2::Compression::default());
             copy(from, &mut encoder, cut)?;
-            Ok(encoder.finish()?.finish()?)
+            encoder.finish().and_then(Large::finish).context(WRITING)
         }
         Some(Compression::Zstd) => {
             let mut encoder = zstd::Encoder::new(Large::new(out), 0)?;
             copy(from, &mut encoder, cut)?;
-            Ok(encoder.finish()?.finish()?)
+            encoder.finish().and_then(Large::finish).context(WRITING)
         }
     }
 }
@@ -147,7 +151,7 @@ fn copy(from: &mut impl Read, out: &mut impl Write, cut: &'static str) -> Result
         if have == 0 {
             return Ok(());
         }
-        out.write_all(&buffer[..have]).context("write the archive")?;
+        out.write_all(&buffer[..have]).context(WRITING)?;
     }
 }
 

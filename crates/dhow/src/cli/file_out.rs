@@ -1,6 +1,7 @@
 //! An output file that appears whole or not at all: written without a name or under a temporary one beside its
 //! place, and moved there at the end. Devices and pipes are written as they are.
 
+use super::units::human_size;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, linkat, open};
 use std::fs::File;
@@ -68,7 +69,13 @@ impl FileOut {
             && let Err(error) = fallocate(&out.file, FallocateFlags::empty(), 0, size)
             && matches!(error, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)
         {
-            return Err(io::Error::from(error)).with_context(|| format!("{}: {size} bytes", what()));
+            let free = rustix::fs::fstatvfs(&out.file).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+            bail!(
+                "{}: no space left: {} are needed, {} are free on its file system",
+                what(),
+                human_size(i64::try_from(size).unwrap_or(i64::MAX)),
+                human_size(i64::try_from(free).unwrap_or(i64::MAX))
+            );
         }
         Ok(out)
     }

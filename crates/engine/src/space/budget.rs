@@ -42,13 +42,16 @@ struct Reading {
     used: u64,
     /// Free bytes there would have been if all of that were out.
     free: u64,
+    /// What the store had written by then.
+    written: u64,
     at: Instant,
 }
 
 impl Reading {
-    /// What may be used now: all that the file system has lost meanwhile may have gone here.
-    fn estimate(&self, free: u64) -> u64 {
-        self.used + self.free.saturating_sub(free)
+    /// What may be used now: all that the file system has lost meanwhile may have gone here. Others may have given it
+    /// back at the same time, so what the store has written counts in any case.
+    fn estimate(&self, free: u64, written: u64) -> u64 {
+        self.used + self.free.saturating_sub(free).max(written.saturating_sub(self.written))
     }
 }
 
@@ -83,10 +86,12 @@ impl Budget {
 
 /// Measures anew.
 fn read(core: &Core) -> Result<(dhow_store::Usage, Reading)> {
+    // Before it is measured: what comes meanwhile counts twice rather than not at all.
+    let written = core.store.written();
     let usage = measure(core)?;
     let (_, free) = core.store.disk()?;
     let out = usage.own.outgoing;
-    let reading = Reading { used: usage.total() - out, free: free.saturating_add(out), at: Instant::now() };
+    let reading = Reading { used: usage.total() - out, free: free.saturating_add(out), written, at: Instant::now() };
     core.budget.keep(reading);
     Ok((usage, reading))
 }
@@ -94,7 +99,7 @@ fn read(core: &Core) -> Result<(dhow_store::Usage, Reading)> {
 /// What is used, from the last measurement if `exact` does not ask for a new one.
 fn used(core: &Core, exact: bool) -> Result<u64> {
     if let Some(last) = core.budget.last().filter(|r| !exact && r.at.elapsed() < TRUSTED) {
-        return Ok(last.estimate(core.store.disk()?.1));
+        return Ok(last.estimate(core.store.disk()?.1, core.store.written()));
     }
     Ok(read(core)?.1.used)
 }
@@ -120,7 +125,7 @@ impl Steward for Keeper {
             return Ok(());
         }
         *count += 1;
-        evict(&core, bytes).map(drop)
+        evict(&core, bytes, Enough::Only).map(drop)
     }
 }
 
@@ -157,7 +162,7 @@ fn enforce(core: &Core) -> Result<()> {
         return Ok(());
     }
     *count += 1;
-    let freed = evict(core, over)?;
+    let freed = evict(core, over, Enough::OrLess)?;
     drop(count);
     let mut warned = core.budget.warned.lock().unwrap_or_else(PoisonError::into_inner);
     if freed >= over {
@@ -174,9 +179,18 @@ fn enforce(core: &Core) -> Result<()> {
     Ok(())
 }
 
+/// What to do when not enough can be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Enough {
+    /// Nothing: it would go for a write that is refused all the same.
+    Only,
+    /// As much as there is.
+    OrLess,
+}
+
 /// Removes what gives back `bytes`, as far as there is so much that nobody uses; returns what it gave back, when it is
 /// back on the disk.
-fn evict(core: &Core, bytes: u64) -> Result<u64> {
+fn evict(core: &Core, bytes: u64, enough: Enough) -> Result<u64> {
     let (usage, _) = read(core)?;
     let records: BTreeMap<Digest, ImageRecord> = core.store.images()?.into_iter().map(|r| (r.id, r)).collect();
     let hello: Reference = HELLO.parse()?;
@@ -202,8 +216,12 @@ fn evict(core: &Core, bytes: u64) -> Result<u64> {
         let what = What::Own(record.id.clone(), logs);
         candidates.push(Candidate { what, last_used: last_used(record).as_second() });
     }
+    let chosen = choose(candidates, bytes, layers(core, &usage)?);
+    if enough == Enough::Only && chosen.iter().map(|c| c.1).sum::<u64>() < bytes {
+        return Ok(0);
+    }
     let mut freed = 0;
-    for (candidate, gives) in choose(candidates, bytes, layers(core, &usage)?) {
+    for (candidate, gives) in chosen {
         let at = Timestamp::from_second(candidate.last_used).map(|t| t.to_string()).unwrap_or_default();
         match &candidate.what {
             What::Image(id, own) => match core.store.remove_unused(id, false, &|id| image_is_used(core, id)) {
@@ -259,9 +277,11 @@ mod tests {
 
     #[test]
     fn what_the_disk_lost_counts_until_it_is_measured() {
-        let reading = Reading { used: 100, free: 1000, at: Instant::now() };
-        assert_eq!(reading.estimate(1000), 100);
-        assert_eq!(reading.estimate(900), 200);
-        assert_eq!(reading.estimate(2000), 100);
+        let reading = Reading { used: 100, free: 1000, written: 50, at: Instant::now() };
+        for (free, written, want) in
+            [(1000, 50, 100), (900, 50, 200), (2000, 50, 100), (900, 80, 200), (2000, 80, 130), (990, 80, 130)]
+        {
+            assert_eq!(reading.estimate(free, written), want, "{free} {written}");
+        }
     }
 }

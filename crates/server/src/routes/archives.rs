@@ -11,6 +11,7 @@ use dhow_types::{Error, Result};
 use hyper::StatusCode;
 use std::io::Read;
 use std::task::{Poll, ready};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pieces of an archive between the connection and the thread that reads it.
@@ -21,8 +22,7 @@ pub(crate) async fn load(engine: &Engine, call: Call) -> Result<Reply> {
     let platform = image::platform(&call.query, call.version)?;
     let quiet = call.query.flag("quiet");
     let (to_thread, pieces) = mpsc::channel(PIECES_AHEAD);
-    // A client that sends pieces can say in the query how many bytes they are, together.
-    let announced = call.body.size().or(call.query.number("size")?).unwrap_or(0);
+    let announced = announced(&call)?;
     let mut events = engine.load(Box::new(Archive { pieces, rest: Bytes::new() }), platform, announced).events;
     tokio::spawn(feed(call.body, to_thread));
     // A failure, too, comes in the body, as the archive may be long and the status cannot wait for its end.
@@ -41,11 +41,20 @@ pub(crate) async fn load(engine: &Engine, call: Call) -> Result<Reply> {
     ))
 }
 
+/// How many bytes the body has, 0 if that is not known. A client that sends pieces can say it in the query.
+fn announced(call: &Call) -> Result<u64> {
+    Ok(call.body.size().or(call.query.number("size")?).unwrap_or(0))
+}
+
+/// How long a body that nobody reads any more is held. Until it is let go the client can't know that, so it finds the
+/// answer before it fails to send on: Go's HTTP client takes the failure for the whole story.
+const HELD: Duration = Duration::from_millis(500);
+
 /// Moves the body to the thread until it ends or nobody reads it any more.
 async fn feed(mut body: RequestBody, to_thread: mpsc::Sender<Result<Bytes>>) {
     while let Some(piece) = body.piece().await {
         if to_thread.send(piece).await.is_err() {
-            return;
+            return tokio::time::sleep(HELD).await;
         }
     }
 }
@@ -110,8 +119,9 @@ pub(crate) async fn create(engine: &Engine, call: Call) -> Result<Reply> {
         platform: query.get("platform").map(str::to_owned),
     };
     let (to_thread, pieces) = mpsc::channel(PIECES_AHEAD);
+    let announced = announced(&call)?;
     tokio::spawn(feed(call.body, to_thread));
-    let id = engine.import(Box::new(Archive { pieces, rest: Bytes::new() }), request).await?;
+    let id = engine.import(Box::new(Archive { pieces, rest: Bytes::new() }), announced, request).await?;
     Ok(Reply::json(&JsonMessage { status: id.to_string(), ..JsonMessage::default() }))
 }
 

@@ -122,16 +122,10 @@ impl Budget {
         // What others were promised is not there for this write; its own promise is what it writes into.
         let promised = self.limits.space.as_ref().map_or(0, Reservation::promised_to_others);
         if free.saturating_sub(promised) < kept {
-            let others = if promised > 0 {
-                format!(" ({} MiB of them are promised to others)", promised >> 20)
-            } else {
-                String::new()
-            };
-            return Err(over(format!(
-                "only {} MiB are free on the store's file system{others}: remove images or containers, or use another \
-                 --root",
-                free >> 20
-            )));
+            return Err(match &self.limits.space {
+                Some(space) => space.used_up(free, kept),
+                None => over(format!("only {} MiB are free on the store's file system", free >> 20)),
+            });
         }
         Ok(())
     }

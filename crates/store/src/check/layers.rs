@@ -103,7 +103,7 @@ impl Check<'_> {
         self.sum.bytes += replayed.tar_size;
         let mut room = room;
         if let Some(Err(e)) = &replayed.applied
-            && e.kind() == ErrorKind::Exhausted
+            && matches!(e.kind(), ErrorKind::Exhausted | ErrorKind::DiskFull)
         {
             // Somebody else took the space.
             (room, replayed.applied) = (false, None);

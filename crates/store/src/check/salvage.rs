@@ -94,6 +94,10 @@ fn salvage(root: &Path, config: &StoreConfig, lock: lock::RootLock, report: &mut
 
     // Closing it leaves one file with everything in it.
     let lock = store.close()?;
+    // Empty, and of no use to a file of another name.
+    for part in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(root.join(format!("dhow.db.new{part}")));
+    }
     let kept = format!("dhow.db.damaged-{}", images::now());
     let sync = || std::fs::File::open(root).and_then(|d| d.sync_all());
     std::fs::File::open(&new).and_then(|f| f.sync_all()).with_context(|| format!("sync {}", new.display()))?;

@@ -6,6 +6,7 @@
 mod check;
 mod documents;
 mod images;
+mod room;
 mod salvage;
 mod schema;
 
@@ -13,8 +14,9 @@ pub(crate) use check::DANGLING;
 pub use documents::{ContainerRow, VolumeRow};
 pub(crate) use images::{ImageRow, LayerBlob, LayerRow, NewImage};
 
-use dhow_types::{Context as _, Error, ErrorKind, Result};
-use rusqlite::Connection;
+use dhow_types::{Context as _, Error, ErrorKind, FAILING_DISK, Result};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
@@ -35,6 +37,41 @@ pub struct Database {
 struct Handle {
     connection: Connection,
     durability: Durability,
+    /// After the connection, as it must be dropped after it.
+    room: room::Room,
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // The journal stays when the database is closed, and with it its room; see `Handle::drop`.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Nobody else has the database while the root is locked. Shared, it would have an index in a file that is mapped:
+    // a full disk would refuse its blocks, and kill the process that touches them.
+    connection.execute_batch(&format!(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = 1000;
+         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+    ))?;
+    Ok(connection)
+}
+
+impl Handle {
+    fn settle(&mut self) -> Result<()> {
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0));
+        self.room.take();
+        match emptied.map_err(db_error)? {
+            0 => Ok(()),
+            _ => Err(Error::system("the database's journal is in use")),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // What can't be moved now stays in the journal, where the next one finds it.
+        let _ = self.settle();
+    }
 }
 
 /// How much of the database is kept in memory, in KiB.
@@ -46,20 +83,14 @@ impl Database {
     /// Opens the database, or makes it. One that is new where `may_be_new` is false has lost what it held: an error.
     pub(crate) fn open(path: &Path, may_be_new: bool) -> Result<Self> {
         let what = || format!("open the database {}", path.display());
-        let mut connection = Connection::open(path).map_err(db_error).with_context(what)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let setup = format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = 1000; PRAGMA temp_store = MEMORY;
-             PRAGMA trusted_schema = OFF;"
-        );
-        connection.execute_batch(&setup).map_err(db_error).with_context(what)?;
+        let mut connection = connect(path).map_err(db_error).with_context(what)?;
         if !may_be_new && schema::is_new(&connection).with_context(what)? {
             return Err(Error::new(ErrorKind::DataLoss, "it is missing or empty, though there are layers"))
                 .with_context(what);
         }
         schema::migrate(&mut connection).with_context(what)?;
-        Ok(Self { inner: Mutex::new(Handle { connection, durability: Durability::Synced }) })
+        let room = room::Room::open(path);
+        Ok(Self { inner: Mutex::new(Handle { connection, durability: Durability::Synced, room }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Handle> {
@@ -86,14 +117,20 @@ impl Database {
             handle.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(db_error)?;
         let out = f(&tx)?;
         tx.commit().map_err(db_error)?;
+        handle.room.written();
         Ok(out)
     }
 
     /// Brings the journal's content into the file and empties it, so that nothing of a transaction that failed is left
     /// in it.
     pub(crate) fn settle(&self) -> Result<()> {
-        let busy: i64 = self.read(|c| c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0)))?;
-        if busy == 0 { Ok(()) } else { Err(Error::system("the database's journal is in use")) }
+        self.lock().settle()
+    }
+
+    /// Any statements, as if the file were damaged: for tests of what finds damage.
+    #[doc(hidden)]
+    pub fn damage(&self, statements: &str) -> Result<()> {
+        self.read(|c| c.execute_batch(&format!("PRAGMA foreign_keys = OFF; {statements}; PRAGMA foreign_keys = ON")))
     }
 
     /// A value of the table `meta`.
@@ -119,9 +156,12 @@ impl Database {
 
 /// SQLite's error in our words.
 fn db_error(e: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode;
     let kind = match e.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => ErrorKind::Exhausted,
+        // The same words as the kernel's, of which more is said where more is known.
+        Some(ErrorCode::DiskFull) => return Error::new(ErrorKind::DiskFull, "database: no space left on device"),
+        Some(ErrorCode::SystemIoFailure) => {
+            return Error::system(format!("database: {e} ({FAILING_DISK}; a quota that is used up has the same sign)"));
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::DataLoss,
         Some(ErrorCode::ConstraintViolation) => ErrorKind::Conflict,
         _ => ErrorKind::System,

@@ -17,7 +17,7 @@ use crate::apply::apply;
 use crate::db::{LayerBlob, LayerRow, NewImage};
 use crate::layers::{Lease, Publication};
 use crate::trash::Making;
-use crate::{Paths, Store};
+use crate::{Paths, Reservation, Store};
 use archive::{Archive, Claims, Reading, Unpacked};
 use dhow_types::image::media_type;
 use dhow_types::{Context as _, Digest, Error, Platform, Reference, Result};
@@ -76,8 +76,20 @@ impl Store {
         let known: u64 = self.inner.db.layers()?.iter().map(|l| l.tar_size).sum();
         let reserved = announced.saturating_sub(known);
         let reservation = self.reserve(reserved)?;
-        let limits = self.config().limits.within(&reservation);
-        let work = Work::new(self)?;
+        let work = Work::new(self).map_err(|e| self.explained(e))?;
+        // Explained while what was written is still there.
+        self.load_into(&work, input, platform, (&reservation, reserved), progress).map_err(|e| self.explained(e))
+    }
+
+    fn load_into(
+        &self,
+        work: &Work<'_>,
+        input: impl Read + Send,
+        platform: Option<&Platform>,
+        (reservation, reserved): (&Reservation, u64),
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
+        let limits = self.config().limits.within(reservation);
         crate::spread::spread(&work.dir);
         let mut lease = Lease::new(self);
         let archive = {
@@ -100,14 +112,14 @@ impl Store {
                 keep_blobs: self.config().keep_blobs,
                 lease: &mut lease,
                 progress,
-                space: Claims { reservation: &reservation, reserved, claimed: 0 },
+                space: Claims { reservation, reserved, claimed: 0 },
             };
             archive::read(BufReader::with_capacity(READ_SIZE, inner), reading)?
         };
         let files = Files::new(&archive);
         let images = metered::metered(&files, |files| plan::plan(files, &Platform::host(), platform))?;
         drop(files);
-        self.publish_images(archive, images, &work)
+        self.publish_images(archive, images, work)
     }
 
     fn publish_images(

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-super::cases!("crash": killed_at_work_on_images, damage_is_named_and_mended, a_damaged_configuration_hides_nothing, a_broken_database_is_mended_offline);
+super::cases!("crash":
+    killed_at_work_on_images, killed_at_prunes, damage_is_named_and_mended, a_damaged_configuration_hides_nothing,
+    a_broken_database_is_mended_offline,
+);
 
 /// How often the daemon is killed.
 const KILLS: u64 = 104;
@@ -84,6 +87,111 @@ fn killed_at_work_on_images(w: &World) -> Result<()> {
     until("nothing half done to be left", || Ok((left(&d, "tmp")? + left(&d, "trash")? == 0).then_some(())))?;
     d.ok(&["rm", "-f", "stays"])?;
     Ok(())
+}
+
+/// What is pruned is gone or there, whenever the daemon is killed; what was moved to the trash is deleted by the next one.
+fn killed_at_prunes(w: &World) -> Result<()> {
+    const ROUNDS: u64 = 20;
+    let d = w.own_daemon()?;
+    let tar = d.dir.path().join("files.tar");
+    files(&d.dir.path().join("files"), &tar)?;
+    let tar = tar.display().to_string();
+    d.ok(&["run", "-d", "--name", "stays", "busybox", "sleep", "100000"])?;
+    d.ok(&["import", &tar, "stays:1"])?;
+    d.ok(&["create", "stays:1", "nothing"])?;
+    let seed = u64::from(std::process::id());
+    let mut random = seed;
+    let mut slowest = Duration::ZERO;
+    let mut took = [Duration::from_millis(30); 2];
+    let at_rest = until("nothing to be on its way out", || {
+        let now = tree(&d)?;
+        Ok((!now.iter().any(|n| n.starts_with("trash/") || n.starts_with("tmp/"))).then_some(now))
+    })?;
+    let write = "for i in $(seq 200); do echo $i > /file$i; done";
+    let containers = |d: &Daemon| -> Result<Vec<String>> {
+        Ok(d.ok(&["ps", "-a", "--filter", "label=goes", "--format", "{{.Names}}"])?
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    };
+    for round in 0..ROUNDS {
+        let images = round % 2 == 0;
+        let label = ["-c", "LABEL goes=yes"];
+        if images {
+            d.ok(&[&["import"], &label[..], &["-c", "ENV A=1", &tar, "goes:1"]].concat())?;
+            d.ok(&["tag", "goes:1", "goes:2"])?;
+            d.ok(&["run", "--label", "goes", "--name", "tops", "busybox", "sh", "-c", write])?;
+            d.ok(&[&["commit"], &label[..], &["tops", "tops:1"]].concat())?;
+            d.ok(&["rm", "tops"])?;
+        } else {
+            for name in ["one", "two"] {
+                d.ok(&["run", "--label", "goes", "--name", name, "busybox", "sh", "-c", write])?;
+            }
+        }
+        let path = match images {
+            true => {
+                "/v1.44/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%2C%22label%22%3A%5B%22goes%22%5D%7D"
+            }
+            false => "/v1.44/containers/prune?filters=%7B%22label%22%3A%5B%22goes%22%5D%7D",
+        };
+        let before = (names(&d)?, containers(&d)?);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // From the beginning of the prune to the deletion that follows the answer.
+        let usual = took[usize::from(images)];
+        let moment = usual.mul_f64((random >> 40) as f64 / (1u64 << 24) as f64 * 2.5);
+        let begin = Instant::now();
+        let answered = std::thread::scope(|scope| -> Result<bool> {
+            let asked = scope.spawn(|| {
+                let answer = d.http("POST", path, "");
+                (answer.is_ok_and(|(status, _, _)| status == 200), begin.elapsed())
+            });
+            while begin.elapsed() < moment {
+                std::thread::yield_now();
+            }
+            d.kill()?;
+            let (answered, after) = asked.join().unwrap_or_default();
+            if answered {
+                took[usize::from(images)] = after;
+            }
+            Ok(answered)
+        })?;
+        let begin = Instant::now();
+        d.up().with_context(|| format!("round {round} (seed {seed})"))?;
+        slowest = slowest.max(begin.elapsed());
+        let after = (names(&d)?, containers(&d)?);
+        let what = || format!("round {round} (seed {seed}): {before:?} became {after:?}, answered: {answered}");
+        ensure!(
+            after.0.contains(&"stays:1".to_owned()) && after.0.contains(&"busybox:latest".to_owned()),
+            "{}",
+            what()
+        );
+        ensure!(difference(&after.0, &before.0).is_empty() && difference(&after.1, &before.1).is_empty(), "{}", what());
+        // An image goes with all its names or with none.
+        let of = |name: &str| after.0.iter().filter(|n| n.starts_with(name)).count();
+        ensure!(matches!(of("goes:"), 0 | 2) && !(answered && images && of("goes:") + of("tops:") > 0), "{}", what());
+        ensure!(!answered || images || after.1.is_empty(), "{}", what());
+        d.http("POST", path, "")?;
+        until("all that was pruned to be gone", || Ok((tree(&d)? == at_rest).then_some(()))).with_context(|| {
+            format!("{}: {:?} is left", what(), difference(&tree(&d).unwrap_or_default(), &at_rest))
+        })?;
+    }
+    let r = d.cli(&["system", "check"])?;
+    ensure!(r.code == 0 && r.out.contains("everything is whole"), "{r:?}");
+    ensure!(d.ok(&["exec", "stays", "echo", "alive"])? == "alive");
+    println!("killed the daemon {ROUNDS} times at prunes; it was ready again after {slowest:?} at most");
+    Ok(())
+}
+
+/// What lies in the directories in which things come and go.
+fn tree(d: &Daemon) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for dir in ["layers", "recipes", "blobs/sha256", "containers", "tmp", "trash"] {
+        for entry in std::fs::read_dir(d.root().join(dir))? {
+            all.push(format!("{dir}/{}", entry?.file_name().to_string_lossy()));
+        }
+    }
+    all.sort();
+    Ok(all)
 }
 
 /// An archive of some files.

@@ -1,6 +1,7 @@
 //! All cases, by subject.
 
 mod archive;
+mod budget;
 mod clients;
 mod crash;
 mod df;
@@ -18,6 +19,7 @@ mod prune;
 mod recovery;
 mod run;
 mod security;
+mod space;
 mod terminal;
 
 use crate::runner::Case;
@@ -52,6 +54,8 @@ pub fn all() -> Vec<Case> {
         network::cases(),
         recovery::cases(),
         crash::cases(),
+        space::cases(),
+        budget::cases(),
         errors::cases(),
         clients::cases(),
     ]
