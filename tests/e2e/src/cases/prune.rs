@@ -255,8 +255,12 @@ fn answers(w: &World) -> Result<()> {
 
 /// Everything that could have changed: names, ids, bytes.
 fn state(d: &Daemon) -> Result<String> {
-    let lists =
-        [d.ok(&["images", "--no-trunc", "-a"])?, d.ok(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}"])?];
+    // Without ages, which change by themselves.
+    let names = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}";
+    let lists = [
+        d.ok(&["images", "--no-trunc", "-a", "--format", names])?,
+        d.ok(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}"])?,
+    ];
     let (_, _, df) = d.http("GET", "/system/df?verbose=1", "")?;
     let document: Value = serde_json::from_str(df.trim())?;
     let sizes = ["ImageUsage", "ContainerUsage", "VolumeUsage"].map(|k| document[k]["TotalSize"].to_string());
