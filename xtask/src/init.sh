@@ -17,7 +17,11 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
 for d in /run /tmp /var; do mount -t tmpfs -o mode=1777 tmpfs $d; done
 mkdir -p /var/lib /var/tmp
-for m in /modules/*.ko; do insmod "$m" || echo "@@problem $m"; done
+for m in /modules/*.ko; do
+  # Contrary defaults: what dhow needs of overlayfs it must ask for.
+  case $m in *overlay.ko) contrary="redirect_dir=Y metacopy=Y index=Y" ;; *) contrary= ;; esac
+  insmod "$m" $contrary || echo "@@problem $m"
+done
 ip link set lo up
 hostname vm
 cd /root

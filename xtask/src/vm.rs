@@ -43,7 +43,8 @@ const MEMORY: u32 = 1024;
 const PACKAGES: &[&str] = &["dhow-cgroup", "dhow-runtime", "dhow-shim"];
 
 /// End-to-end cases of the short selection: what differs between cgroup v1 and v2, and one of each road.
-const SHORT: &[&str] = &["limits::", "run::streams", "run::hello", "exec::output", "network::published_tcp"];
+const SHORT: &[&str] =
+    &["limits::", "run::streams", "run::hello", "exec::output", "network::published_tcp", "security::layers_are_plain"];
 
 /// How much to run.
 #[derive(Clone, Copy, PartialEq, Eq)]

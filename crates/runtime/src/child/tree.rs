@@ -23,6 +23,10 @@ const MAX_FSCONFIG: usize = 255;
 const MAX_LAYERS: usize = 500;
 /// The kernel's limit on mount(2)'s data.
 const MAX_MOUNT_DATA: usize = 4095;
+/// Said always, since their defaults are parameters of the kernel's module: what a container changes must be a plain
+/// layer, whole files under their own names, that can be committed and read anywhere; and no attribute in a layer may
+/// lead to another place (Documentation/filesystems/overlayfs.rst, "Renaming directories", "Metadata only copy up").
+const PLAIN: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
 /// Attaches the detached mount `mount` at `target`.
 pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -169,6 +173,9 @@ impl Root {
                 result => result.map_err(fail)?,
             }
         }
+        for (key, value) in PLAIN {
+            fsconfig_set_string(context.as_fd(), key, value).map_err(fail)?;
+        }
         if !o.readonly {
             for (key, dir) in [("upperdir", &o.upper), ("workdir", &o.work)] {
                 fsconfig_set_string(context.as_fd(), key, short(dir, &mut held)?.as_path()).map_err(fail)?;
@@ -205,6 +212,9 @@ impl Root {
         let lower = o.lower.iter().map(|dir| open(dir)).collect::<Result<Vec<_>>>()?;
         let names: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         let mut data = format!("lowerdir={}", names.join(":"));
+        for (key, value) in PLAIN {
+            data.push_str(&format!(",{key}={value}"));
+        }
         let mut held = Vec::new();
         if !o.readonly {
             for (key, dir) in [("upperdir", &o.upper), ("workdir", &o.work)] {
