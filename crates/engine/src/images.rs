@@ -19,9 +19,24 @@ pub(crate) async fn list(core: &Arc<Core>) -> Result<Vec<ImageView>> {
 
 /// The same, on a thread that may block.
 pub(crate) fn views(core: &Core, uses: &HashMap<Digest, usize>) -> Result<Vec<ImageView>> {
-    let mut all: Vec<ImageView> = core.store.images()?.iter().map(|r| view(r, uses)).collect();
+    let records = core.store.images()?;
+    let layers: Vec<(&[Digest], &[u64])> =
+        records.iter().map(|r| (r.image.layers.as_slice(), r.image.layer_sizes.as_slice())).collect();
+    let shared = shared(&layers);
+    let mut all: Vec<ImageView> =
+        records.iter().zip(shared).map(|(r, shared)| ImageView { shared, ..view(r, uses) }).collect();
     all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     Ok(all)
+}
+
+/// Of each image, by its layers and their sizes, the bytes of those that another image has, too.
+fn shared(images: &[(&[Digest], &[u64])]) -> Vec<u64> {
+    let mut owners: HashMap<Digest, usize> = HashMap::new();
+    let own: Vec<BTreeMap<Digest, u64>> =
+        images.iter().map(|(layers, sizes)| layers.iter().copied().zip(sizes.iter().copied()).collect()).collect();
+    own.iter().flat_map(BTreeMap::keys).for_each(|layer| *owners.entry(*layer).or_default() += 1);
+    let of = |layers: &BTreeMap<Digest, u64>| layers.iter().filter(|(l, _)| owners[l] > 1).map(|(_, size)| size).sum();
+    own.iter().map(of).collect()
 }
 
 /// One image with all there is to say.
@@ -70,6 +85,7 @@ fn view(record: &ImageRecord, uses: &HashMap<Digest, usize>) -> ImageView {
         created: record.created.as_deref().and_then(|t| t.parse().ok()),
         size: record.size,
         damaged: record.damaged.clone(),
+        shared: 0,
         containers: uses.get(&record.id).copied().unwrap_or(0),
         labels,
         document: None,
@@ -118,4 +134,18 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
             .collect())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_images_share_counts_once() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|name| Digest::of(name));
+        let images: [(&[Digest], &[u64]); 4] =
+            [(&[a, b], &[100, 20]), (&[a, c, c], &[100, 3, 3]), (&[c], &[3]), (&[], &[])];
+        assert_eq!(shared(&images), [100, 103, 3, 0]);
+        assert_eq!(shared(&images[..1]), [0]);
+    }
 }

@@ -259,6 +259,8 @@ pub struct ImageView {
     pub size: u64,
     /// Why its configuration can't be read, if so; only lists show such images.
     pub damaged: Option<String>,
+    /// Bytes of those of them that another image has, too; in lists only.
+    pub shared: u64,
     /// Containers made from it.
     pub containers: usize,
     /// Labels of the config.

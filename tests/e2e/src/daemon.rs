@@ -193,15 +193,7 @@ impl Daemon {
 
     /// Runs a command with this standard input.
     pub fn with_input(&self, words: &[&str], input: &[u8]) -> Result<Ran> {
-        let mut child =
-            self.command(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut stdin = child.stdin.take().context("no stdin")?;
-        let input = input.to_vec();
-        let feeder = std::thread::spawn(move || stdin.write_all(&input));
-        let output = child.wait_with_output()?;
-        // A program that does not read its input ends first: no failure.
-        let _ = feeder.join();
-        Ok(Ran::of(output))
+        fed(self.command(words), input)
     }
 
     /// Runs a program that was started elsewhere to its end.
@@ -256,6 +248,18 @@ impl Daemon {
         };
         pids().into_iter().filter(mine).filter(|p| *p != std::process::id() as i32).collect()
     }
+}
+
+/// Runs any command with this standard input.
+pub fn fed(mut command: Command, input: &[u8]) -> Result<Ran> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    let input = input.to_vec();
+    let feeder = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output()?;
+    // A program that does not read its input ends first: no failure.
+    let _ = feeder.join();
+    Ok(Ran::of(output))
 }
 
 /// All process ids.

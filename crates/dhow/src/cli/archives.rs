@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 /// A platform as the API's parameter has it.
-fn platform_json(platform: &Platform) -> String {
+pub fn platform_json(platform: &Platform) -> String {
     serde_json::json!({
         "architecture": platform.architecture, "os": platform.os, "variant": platform.variant,
     })

@@ -1,11 +1,13 @@
 //! `inspect` of containers and images.
 
+use super::archives::platform_json;
 use super::context::Context;
-use super::output;
 use super::template::{Template, unescape};
+use super::{Exit, output};
 use anyhow::{Result, bail};
 use clap::Parser;
 use dhow_client::query;
+use dhow_types::Platform;
 use serde_json::Value;
 
 /// Show everything about containers and images as JSON
@@ -20,6 +22,9 @@ pub struct InspectArgs {
     /// Sizes of containers too
     #[arg(short, long)]
     size: bool,
+    /// Only if the image is for this platform (os/arch[/variant])
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// Names or ids
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
@@ -35,11 +40,20 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
     };
     let template = match args.format.as_deref() {
         None | Some("json" | "") => None,
-        Some(text) => Some(Template::parse(&unescape(text))?),
+        Some(text) => match Template::parse(&unescape(text)) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                output::note(format!("template parsing error: {error:#}"));
+                return Err(Exit(64).into());
+            }
+        },
     };
+    if args.platform.is_some() && kinds != ["image"] {
+        bail!("--platform is for images: use it with `image inspect`");
+    }
     let client = context.client();
     let mut found: Vec<Value> = Vec::new();
-    let mut missing = Vec::new();
+    let mut wrong = Vec::new();
     for name in &args.names {
         let mut one = None;
         for kind in kinds {
@@ -49,7 +63,11 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
                     query::encode(name),
                     query::build(&[("size", query::flag(args.size))])
                 ),
-                _ => format!("/images/{}/json", query::encode_path(name)),
+                _ => format!(
+                    "/images/{}/json{}",
+                    query::encode_path(name),
+                    query::build(&[("platform", args.platform.as_ref().map(platform_json))])
+                ),
             };
             match context.with_daemon(&client, |c| c.get::<Value>(&path)) {
                 Ok(document) => {
@@ -58,7 +76,7 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
                 }
                 Err(e) if matches!(e.downcast_ref(), Some(dhow_client::Error::Api { status: 404, message: _ })) => {
                     if kinds.len() == 1 {
-                        missing.push(format!("{e:#}"));
+                        wrong.push(format!("{e:#}"));
                     }
                 }
                 Err(e) => return Err(e),
@@ -66,21 +84,24 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
         }
         match one {
             Some(document) => found.push(document),
-            None if kinds.len() > 1 => missing.push(format!("Error: No such object: {name}")),
+            None if kinds.len() > 1 => wrong.push(format!("Error: No such object: {name}")),
             None => {}
         }
     }
     match (&template, args.format.as_deref()) {
         (Some(template), _) => {
             for document in &found {
-                output::line(template.render(document)?);
+                match template.render(document) {
+                    Ok(text) => output::line(text),
+                    Err(error) => wrong.push(format!("template parsing error: {error:#}")),
+                }
             }
         }
         (None, Some("json")) => output::line(serde_json::to_string(&found)?),
         (None, _) => output::line(pretty(&found)?),
     }
-    missing.iter().for_each(output::note);
-    Ok(i32::from(!missing.is_empty()))
+    wrong.iter().for_each(output::note);
+    Ok(i32::from(!wrong.is_empty()))
 }
 
 /// JSON with four spaces, as Docker indents it.

@@ -1,11 +1,13 @@
 //! `tag` and `rmi`: names of images come and go.
 
+use super::archives::platform_json;
 use super::context::Context;
 use super::output;
 use anyhow::Result;
 use clap::Parser;
 use dhow_api::ImageDeleteItem;
 use dhow_client::query;
+use dhow_types::Platform;
 
 /// Give an image another name
 #[derive(Parser, Debug)]
@@ -42,6 +44,9 @@ pub struct RmiArgs {
     /// Keep parents without a name
     #[arg(long)]
     no_prune: bool,
+    /// Only if the image is for this platform (os/arch[/variant])
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// Images, by name or id
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -50,7 +55,11 @@ pub struct RmiArgs {
 /// `dhow rmi`.
 pub fn rmi(context: &Context, args: RmiArgs) -> Result<i32> {
     let client = context.client();
-    let query = query::build(&[("force", query::flag(args.force)), ("noprune", query::flag(args.no_prune))]);
+    let query = query::build(&[
+        ("force", query::flag(args.force)),
+        ("noprune", query::flag(args.no_prune)),
+        ("platforms", args.platform.as_ref().map(platform_json)),
+    ]);
     let mut code = 0;
     for image in &args.images {
         let path = format!("/images/{}{query}", query::encode_path(image));

@@ -30,7 +30,6 @@ const DOCKER_ONLY: &[&str] = &[
     "link-local-ip",
     "network-alias",
     "use-api-socket",
-    "platform",
     "size",
 ];
 
@@ -92,6 +91,10 @@ fn stop(name: &str, error: &clap::Error) -> Stop {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::Help(error.to_string()),
         ErrorKind::UnknownArgument => {
             let flag = context(ContextKind::InvalidArg).unwrap_or_default();
+            if !flag.starts_with('-') {
+                let text = format!("dhow {name}: there is no place for the argument {flag:?}");
+                return Stop::Usage(usage(name, &text), 1);
+            }
             let long = flag.trim_start_matches('-');
             if DOCKER_ONLY.contains(&long) {
                 let text = format!("dhow {name}: {flag} is a flag of Docker that dhow does not have yet; leave it out");
@@ -179,6 +182,25 @@ mod tests {
         env: Vec<String>,
         #[arg(trailing_var_arg = true)]
         rest: Vec<String>,
+    }
+
+    #[derive(Parser, Debug)]
+    struct One {
+        #[arg(short, long)]
+        all: bool,
+        name: Option<String>,
+    }
+
+    #[test]
+    fn an_argument_too_many_is_no_flag() {
+        let line = |words: &str| parse::<One>("images", words.split_whitespace().map(OsString::from).collect());
+        assert!(line("-a x").is_ok_and(|one| one.all && one.name.as_deref() == Some("x")));
+        match line("x y") {
+            Err(Stop::Usage(text, 1)) => assert!(text.contains("no place for the argument \"y\""), "{text}"),
+            Err(Stop::Usage(text, code)) => panic!("{code} {text}"),
+            Err(Stop::Help(text)) => panic!("{text}"),
+            Ok(one) => panic!("{one:?}"),
+        }
     }
 
     fn words(line: &str) -> Result<Words, String> {

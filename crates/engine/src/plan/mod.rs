@@ -17,7 +17,7 @@ pub mod modes;
 pub mod mounts;
 pub mod names;
 pub mod ports;
-pub(crate) mod prune;
+pub mod prune;
 pub mod resources;
 pub mod rootfs;
 pub mod security;

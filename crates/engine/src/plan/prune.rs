@@ -78,7 +78,7 @@ impl Filters {
 }
 
 /// A moment: a Go duration before `now`, seconds since 1970, or a date. Without a zone it is UTC.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp> {
     let bad = || {
         Error::invalid(format!(
             "invalid filter 'until={text}': want a duration (10m, 1h30m), a date (2026-01-31, RFC 3339) or seconds since 1970"

@@ -1,9 +1,9 @@
-//! What is said about images, and which of them a list shows.
+//! What is said about images. Which of them a list shows is in [`super::image_list`].
 
 use super::{or_null, time};
 use crate::request::Query;
 use dhow_api as api;
-use dhow_api::{ApiVersion, Filters};
+use dhow_api::ApiVersion;
 use dhow_engine::view::{ImageRemoved, ImageView, LoadEvent};
 use dhow_types::image::RunConfig;
 use dhow_types::{Context, Error, Platform, Result};
@@ -13,15 +13,15 @@ use serde_json::{Value, json};
 
 /// One image of `GET /images/json`.
 pub(crate) fn summary(view: ImageView, version: ApiVersion) -> api::ImageSummary {
-    let unnamed = version < ApiVersion::new(1, 43);
-    let names = |names: Vec<String>, none: &str| match names.is_empty() && unnamed {
-        true => vec![none.to_owned()],
-        false => names,
-    };
+    let unnamed = version < ApiVersion::new(1, 43) && view.tags.is_empty() && view.digests.is_empty();
+    let names = |names: Vec<String>, none: &str| if unnamed { vec![none.to_owned()] } else { names };
     let size = size(view.size);
     api::ImageSummary {
-        // Not counted in lists.
-        containers: -1,
+        // "Not counted", until 1.50.
+        containers: match version < ApiVersion::new(1, 51) {
+            true => -1,
+            false => i64::try_from(view.containers).unwrap_or(i64::MAX),
+        },
         created: view.created.map_or(0, Timestamp::as_second),
         id: view.id.to_string(),
         labels: or_null(view.labels),
@@ -203,97 +203,6 @@ pub(crate) fn run_config(body: Option<api::ContainerConfig>) -> Result<Option<Ru
     }
 }
 
-/// The images of `all` that `filters` let through, in the same order.
-pub(crate) fn select(all: Vec<ImageView>, filters: &Filters) -> Result<Vec<ImageView>> {
-    const KNOWN: [&str; 6] = ["dangling", "label", "before", "since", "reference", "until"];
-    if let Some(unknown) = filters.unknown(&KNOWN) {
-        return Err(Error::invalid(format!("invalid filter '{unknown}': use one of {}", KNOWN.join(", "))));
-    }
-    let dangling = match filters.values("dangling").next() {
-        None => None,
-        Some("true" | "1") => Some(true),
-        Some("false" | "0") => Some(false),
-        Some(other) => return Err(Error::invalid(format!("invalid filter 'dangling={other}': want true or false"))),
-    };
-    let moment = |filter: &str| match filters.values(filter).next() {
-        None => Ok(None),
-        Some(name) => match all.iter().find(|image| answers_to(image, name)) {
-            Some(image) => Ok(Some(image.created)),
-            None => Err(Error::not_found(format!("No such image: {name}"))),
-        },
-    };
-    let (before, since) = (moment("before")?, moment("since")?);
-    let until = match filters.values("until").next() {
-        None => None,
-        Some(text) => Some(crate::request::timestamp(text).context("invalid filter 'until'")?),
-    };
-    let keep = |image: &ImageView| {
-        dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
-            && filters.values("label").all(|label| has_label(image, label))
-            && before.is_none_or(|moment| image.created < moment)
-            && since.is_none_or(|moment| image.created > moment)
-            && until.is_none_or(|moment| image.created.is_some_and(|at| at < moment))
-            && (!filters.has("reference") || filters.values("reference").any(|pattern| matches(image, pattern)))
-    };
-    let kept: Vec<bool> = all.iter().map(keep).collect();
-    let mut chosen: Vec<ImageView> =
-        all.into_iter().zip(kept).filter_map(|(image, keep)| keep.then_some(image)).collect();
-    if filters.has("reference") {
-        // Of an image with several names only those asked for are shown, as Docker does.
-        for image in &mut chosen {
-            image.tags.retain(|name| filters.values("reference").any(|pattern| name_matches(name, pattern)));
-        }
-    }
-    Ok(chosen)
-}
-
-fn answers_to(image: &ImageView, name: &str) -> bool {
-    let id = image.id.hex();
-    image.tags.iter().any(|tag| tag == name || tag.strip_suffix(":latest") == Some(name))
-        || name.strip_prefix("sha256:").unwrap_or(name).len() >= 4
-            && id.starts_with(name.strip_prefix("sha256:").unwrap_or(name))
-}
-
-fn has_label(image: &ImageView, wanted: &str) -> bool {
-    match wanted.split_once('=') {
-        Some((key, value)) => image.labels.get(key).is_some_and(|have| have == value),
-        None => image.labels.contains_key(wanted),
-    }
-}
-
-/// Whether a name of the image fits: the whole name, or the name without its tag.
-fn matches(image: &ImageView, pattern: &str) -> bool {
-    image.tags.iter().any(|name| name_matches(name, pattern))
-}
-
-fn name_matches(name: &str, pattern: &str) -> bool {
-    let repository = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
-    glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), repository.as_bytes())
-}
-
-/// `*` and `?` as in Go's `path.Match`: neither crosses a slash. Linear in memory, and at most quadratic in time.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut retry) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, t));
-                p += 1;
-            }
-            Some(b'?') if text[t] != b'/' => (p, t) = (p + 1, t + 1),
-            Some(&byte) if byte == text[t] && byte != b'?' => (p, t) = (p + 1, t + 1),
-            _ => match retry {
-                Some((after_star, from)) if text[from] != b'/' => {
-                    retry = Some((after_star, from + 1));
-                    (p, t) = (after_star, from + 1);
-                }
-                _ => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +217,8 @@ mod tests {
             created: Timestamp::from_second(created).ok(),
             size: 7,
             damaged: None,
-            containers: 0,
+            shared: 3,
+            containers: 2,
             labels: [("team".to_owned(), "sea".to_owned())].into(),
             document: None,
             layers: vec![],
@@ -319,55 +229,15 @@ mod tests {
     }
 
     #[test]
-    fn globs_do_not_cross_slashes() {
-        for (pattern, text, fits) in [
-            ("busybox", "busybox", true),
-            ("busy*", "busybox", true),
-            ("*", "busybox", true),
-            ("*", "a/b", false),
-            ("*/*", "a/b", true),
-            ("a/?", "a/b", true),
-            ("a?b", "a/b", false),
-            ("*box*:1.?", "busybox:1.3", true),
-            ("*box", "busybox:latest", false),
-            ("", "x", false),
-            ("**", "x", true),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn filters_choose_images() {
-        let all = || vec![image("new:1", 30), image("busybox:latest", 20), image("", 10)];
-        let id = Digest::of(b"busybox:latest").short();
-        for (filters, names) in [
-            ("", vec!["new:1", "busybox:latest", ""]),
-            (r#"{"dangling":["true"]}"#, vec![""]),
-            (r#"{"dangling":["false"]}"#, vec!["new:1", "busybox:latest"]),
-            (r#"{"reference":["busy*"]}"#, vec!["busybox:latest"]),
-            (r#"{"reference":["x","new"]}"#, vec!["new:1"]),
-            (r#"{"label":["team=sea"]}"#, vec!["new:1", "busybox:latest", ""]),
-            (r#"{"label":["team=sea","other"]}"#, vec![]),
-            (r#"{"before":["busybox"]}"#, vec![""]),
-            (&format!(r#"{{"since":["{id}"]}}"#), vec!["new:1"]),
-            (r#"{"until":["25"]}"#, vec!["busybox:latest", ""]),
-        ] {
-            let got = select(all(), &Filters::parse(filters).unwrap()).unwrap();
-            let got: Vec<_> = got.iter().map(|image| image.tags.first().map_or("", |tag| tag)).collect();
-            assert_eq!(got, names, "{filters}");
-        }
-        for bad in [r#"{"nmae":["x"]}"#, r#"{"dangling":["maybe"]}"#, r#"{"before":["gone"]}"#, r#"{"until":["?"]}"#] {
-            assert!(select(all(), &Filters::parse(bad).unwrap()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn shapes_follow_the_version() {
         let old = json!(summary(image("", 1), ApiVersion::new(1, 42)));
         assert_eq!((&old["RepoTags"][0], &old["VirtualSize"]), (&json!("<none>:<none>"), &json!(7)));
         let new = json!(summary(image("", 1), ApiVersion::NEWEST));
         assert_eq!((&new["RepoTags"], new.get("VirtualSize")), (&json!([]), None));
+        assert_eq!((&old["Containers"], &new["Containers"], &new["SharedSize"]), (&json!(-1), &json!(2), &json!(-1)));
+        let digest = ImageView { digests: vec!["a@sha256:00".into()], ..image("", 1) };
+        let known = json!(summary(digest, ApiVersion::new(1, 42)));
+        assert_eq!((&known["RepoTags"], &known["RepoDigests"]), (&json!([]), &json!(["a@sha256:00"])));
         let document = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"history":[{"comment":"c"}]}"#;
         let view = || ImageView { document: Some(document[..].into()), ..image("a:1", 1) };
         let new = inspect(view(), ApiVersion::NEWEST).unwrap();

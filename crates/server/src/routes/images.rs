@@ -3,20 +3,42 @@
 use super::filters;
 use crate::api::Call;
 use crate::convert::image;
+use crate::convert::image_list::{self, Between};
 use crate::reply::Reply;
+use dhow_api::{ApiVersion, ImageSummary};
 use dhow_engine::Engine;
 use dhow_types::Result;
 use hyper::StatusCode;
+use jiff::Timestamp;
 
 /// `GET /images/json`
 pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {
-    // `all`, `digests` and `shared-size` change nothing: there are no images in between, digests are always told,
-    // and the shared size is -1, "not computed". Nor does `manifests`: as in Docker's own store without containerd, an
-    // image is for one platform, and there is no list of them. What would need another document is refused.
+    // `all` and `digests` change nothing: there are no images in between, and digests are always told. Nor does
+    // `manifests`: as in Docker's own store without containerd, an image is for one platform, and there is no list of
+    // them. What would need another document is refused.
     call.query.refuse(&["identity"])?;
-    let images = image::select(engine.images().await?, &filters(&call)?)?;
-    let summaries: Vec<_> = images.into_iter().map(|view| image::summary(view, call.version)).collect();
-    Ok(Reply::json(&summaries))
+    let mut filters = filters(&call)?;
+    if let Some(name) =
+        call.query.get("filter").filter(|_| call.version < ApiVersion::new(1, 25) && !filters.has("reference"))
+    {
+        filters.add("reference", name);
+    }
+    image_list::check(&filters)?;
+    let mut between = Between::default();
+    for (name, is_before) in [("before", true), ("since", false)] {
+        for image in filters.values(name) {
+            between.add(is_before, engine.image_inspect(image).await?.created);
+        }
+    }
+    let counts_shared = call.query.flag("shared-size") && call.version >= ApiVersion::new(1, 42);
+    let images = image_list::select(engine.images().await?, &filters, between, Timestamp::now())?;
+    let summaries = images.into_iter().map(|view| {
+        let shared = i64::try_from(view.shared).unwrap_or(i64::MAX);
+        let summary = image::summary(view, call.version);
+        // -1 is "not computed".
+        ImageSummary { shared_size: if counts_shared { shared } else { -1 }, ..summary }
+    });
+    Ok(Reply::json(&summaries.collect::<Vec<_>>()))
 }
 
 /// `GET /images/{name}/json`

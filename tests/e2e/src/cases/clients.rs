@@ -18,6 +18,24 @@ pub(super) fn docker(d: &Daemon, words: &[&str]) -> Result<Command> {
     Ok(c)
 }
 
+/// What Docker's client prints, if it succeeds.
+pub(super) fn docker_ok(d: &Daemon, words: &[&str]) -> Result<String> {
+    let out = docker(d, words)?.output()?;
+    ensure!(out.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&out.stderr));
+    Ok(String::from_utf8(out.stdout)?)
+}
+
+/// The lines of a list without the ages in it: these grow between two clients.
+pub(super) fn ageless(text: &str) -> Vec<String> {
+    let words = ["second", "seconds", "minute", "minutes", "About", "Less", "than", "a", "ago", "Up", ""];
+    let number = |w: &str| w.bytes().all(|b| b.is_ascii_digit());
+    let lines = text.lines().map(|line| {
+        let aged = line.contains(" ago") || line.contains("Up ");
+        line.split(' ').filter(|w| !aged || !(words.contains(w) || number(w))).collect::<Vec<_>>().join(" ")
+    });
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 fn docker_command_line(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let run = |words: &[&str]| -> Result<(i32, String, String)> {

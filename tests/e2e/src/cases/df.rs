@@ -1,6 +1,6 @@
 //! Disk usage: Docker's tables, and a sum that is what `du` says.
 
-use super::clients::{docker, python};
+use super::clients::{ageless, docker_ok, python};
 use crate::daemon::{Daemon, until};
 use crate::pty::Terminal;
 use crate::runner::World;
@@ -75,21 +75,7 @@ fn the_sum_is_what_du_says(w: &World) -> Result<()> {
 fn tables_are_dockers(w: &World) -> Result<()> {
     let d = w.own_daemon()?;
     fill(&d)?;
-    let theirs = |words: &[&str]| -> Result<String> {
-        let out = docker(&d, words)?.output()?;
-        ensure!(out.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&out.stderr));
-        Ok(String::from_utf8(out.stdout)?)
-    };
-    // Ages grow meanwhile; everything else is the same to the byte.
-    let ageless = |text: &str| {
-        let words = ["second", "seconds", "minute", "minutes", "About", "Less", "than", "a", "ago", "Up"];
-        let number = |w: &str| w.bytes().all(|b| b.is_ascii_digit());
-        let lines = text.lines().map(|line| {
-            let aged = line.contains(" ago") || line.contains("Up ");
-            line.split(' ').filter(|w| !aged || !(words.contains(w) || number(w))).collect::<Vec<_>>().join(" ")
-        });
-        lines.collect::<Vec<_>>()
-    };
+    let theirs = |words: &[&str]| docker_ok(&d, words);
     let cut = |text: &str| {
         let cells = |line: &str| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
         text.lines().map(|l| if l.starts_with("Images") { cells(l) } else { l.to_owned() }).collect::<Vec<_>>()

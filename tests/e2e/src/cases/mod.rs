@@ -8,6 +8,7 @@ mod df;
 mod errors;
 mod exec;
 mod images;
+mod images_ls;
 mod layers;
 mod layout;
 mod lifecycle;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         logs::cases(),
         images::cases(),
+        images_ls::cases(),
         layers::cases(),
         layout::cases(),
         archive::cases(),

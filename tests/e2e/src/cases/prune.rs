@@ -2,7 +2,7 @@
 //! docker-py.
 
 use super::clients::{docker, python};
-use crate::daemon::{Daemon, Ran};
+use crate::daemon::{Daemon, Ran, fed};
 use crate::pty::Terminal;
 use crate::runner::{World, skip};
 use anyhow::{Context as _, Result, ensure};
@@ -51,12 +51,7 @@ fn client(d: &Daemon, dockers: bool, words: &[&str], input: &str) -> Result<Ran>
     if !dockers {
         return d.with_input(words, input.as_bytes());
     }
-    let mut child = docker(d, words)?.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut stdin = child.stdin.take().context("no stdin")?;
-    // A client that does not read its input ends first: no failure.
-    let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
-    drop(stdin);
-    Daemon::finish(child)
+    fed(docker(d, words)?, input.as_bytes())
 }
 
 /// Ids of all images, and names of containers.
@@ -474,7 +469,7 @@ fn what_is_refused(w: &World) -> Result<()> {
         ),
         (&["system", "prune", "-f", "--volumes", "--unused-for", "1d"], 1, "the last use of a volume is not recorded"),
         (&["system", "prune", "-f", "--keep-bytes", "1GB"], 1, "image prune"),
-        (&["image", "prune", "-f", "extra"], 125, "extra"),
+        (&["image", "prune", "-f", "extra"], 1, "no place for the argument \"extra\""),
     ] {
         d.cli(words)?.fails(code, &[part]).with_context(|| format!("{words:?}"))?;
     }
