@@ -18,12 +18,7 @@ pub(crate) fn check(core: &Arc<Core>, repair: bool) -> mpsc::Receiver<CheckEvent
     let core = core.clone();
     tokio::task::spawn_blocking(move || {
         let _one = core.checking.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let in_use = |layer: &Digest| {
-            let all = core.registry().all();
-            let images = all.iter().filter(|c| c.is_busy()).filter_map(|c| c.shared().record.root.image());
-            // An image that can't be read counts as one that has the layer.
-            images.into_iter().any(|id| core.store.image(&id).map_or(true, |image| image.layers.contains(layer)))
-        };
+        let in_use = |layer: &Digest| runs_on(&core, layer);
         // A client that left does not stop a repair half-way; what it did is in the log.
         let mut report = |finding: Finding| {
             if finding.outcome != Outcome::Note {
@@ -38,6 +33,14 @@ pub(crate) fn check(core: &Arc<Core>, repair: bool) -> mpsc::Receiver<CheckEvent
         let _ = tx.blocking_send(last);
     });
     events
+}
+
+/// Whether a container that runs lies on this layer.
+pub(crate) fn runs_on(core: &Core, layer: &Digest) -> bool {
+    let all = core.registry().all();
+    let images = all.iter().filter(|c| c.is_busy()).filter_map(|c| c.shared().record.root.image());
+    // An image that can't be read counts as one that has the layer.
+    images.into_iter().any(|id| core.store.image(&id).map_or(true, |image| image.layers.contains(layer)))
 }
 
 /// The same for a root that no daemon has. A container that ran when the last daemon ended counts as running.

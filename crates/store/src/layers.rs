@@ -5,8 +5,8 @@
 //! and those are cleared when the store is opened.
 
 use crate::db::{LayerBlob, LayerRow, NewImage};
-use crate::{Durability, Store, images};
-use dhow_types::{Context as _, Digest, Result};
+use crate::{Durability, Store, images, lock_anyway};
+use dhow_types::{Context as _, Digest, Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,9 @@ impl Lease {
     pub(crate) fn hold(&mut self, digest: &Digest) -> Result<Option<LayerRow>> {
         let mut leases = self.store.publishing();
         let Some(diff_id) = self.store.inner.db.layer_received_as(digest)? else { return Ok(None) };
+        if lock_anyway(&self.store.inner.damaged).contains(&diff_id) {
+            return Ok(None);
+        }
         let Some(row) = self.store.inner.db.layer(&diff_id)? else { return Ok(None) };
         if !self.store.paths().layer(&diff_id).is_dir() {
             return Ok(None);
@@ -126,6 +129,7 @@ impl Store {
             let there = paths.layer(id);
             if there.is_dir() {
                 if self.inner.db.layer(id)?.is_some() {
+                    self.replace_damaged(layer)?;
                     continue;
                 }
                 // Left by a publication that failed half-way in this process.
@@ -156,6 +160,19 @@ impl Store {
         let rows: Vec<LayerRow> = p.layers.drain(..).map(|l| l.row).collect();
         let received: Vec<LayerBlob> = p.received.drain(..).map(|r| r.0).collect();
         self.inner.db.publish(&rows, &received, &p.images, images::now(), Durability::Synced)
+    }
+
+    /// What has come anew takes the place of a layer that was found damaged.
+    fn replace_damaged(&self, layer: &Unpacked) -> Result<()> {
+        let id = &layer.row.diff_id;
+        if !lock_anyway(&self.inner.damaged).contains(id) {
+            return Ok(());
+        }
+        if self.inner.space.in_use(id) {
+            let text = "is damaged, and a running container uses it: stop that, then load the image again";
+            return Err(Error::conflict(format!("layer {} {text}", id.short())));
+        }
+        self.exchange(&crate::apply::Workplace::new(&layer.dir), &layer.row)
     }
 
     /// Removes layers that no image has and nobody holds; the caller is publishing. Returns their diff ids.

@@ -77,6 +77,8 @@ struct Inner {
     /// Layers whose size on disk is known. Held while disk usage is measured.
     measured: Mutex<usage::Measured>,
     space: Arc<space::Space>,
+    /// Layers that a check found damaged and could not mend: the next load brings them anew.
+    damaged: Mutex<HashSet<Digest>>,
     /// Held while layers and images become visible or vanish, never while bytes flow.
     publish: Mutex<layers::Leases>,
     trash: trash::Trash,
@@ -150,6 +152,7 @@ impl Store {
             used: Mutex::default(),
             removing: Mutex::default(),
             measured: Mutex::default(),
+            damaged: Mutex::default(),
             publish: Mutex::default(),
             trash,
             lock,

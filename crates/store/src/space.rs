@@ -6,7 +6,7 @@
 
 use crate::lock_anyway;
 use crate::trash::Room;
-use dhow_types::{Context as _, Error, ErrorKind, Result};
+use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
 use rustix::fs::fstatvfs;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -29,6 +29,10 @@ pub trait Steward: Send + Sync {
     /// Removes what nobody uses, as much as is needed to give back `bytes`, and returns when they are given back. If so
     /// much can't be given back, nothing goes.
     fn make_room(&self, bytes: u64) -> Result<()>;
+    /// Whether something that runs lies on this layer, so that its files must stay as they are.
+    fn in_use(&self, _layer: &Digest) -> bool {
+        false
+    }
 }
 
 /// The space of one store.
@@ -119,6 +123,11 @@ impl Space {
             .filter(|p| me.is_none_or(|me| !Arc::ptr_eq(p, me)))
             .map(|p| p.outstanding.load(Ordering::Relaxed))
             .sum()
+    }
+
+    /// What the steward says of [`Steward::in_use`]; without one nothing runs.
+    pub(crate) fn in_use(&self, layer: &Digest) -> bool {
+        self.steward.get().is_some_and(|s| s.in_use(layer))
     }
 
     /// Adds `bytes` to what `promise` has, or says why that can't be.

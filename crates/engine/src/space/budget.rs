@@ -127,6 +127,9 @@ impl Steward for Keeper {
         *count += 1;
         evict(&core, bytes, Enough::Only).map(drop)
     }
+    fn in_use(&self, layer: &Digest) -> bool {
+        self.0.upgrade().is_some_and(|core| crate::check::runs_on(&core, layer))
+    }
 }
 
 /// Keeps the budget for as long as the engine lives.

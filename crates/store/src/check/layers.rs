@@ -187,7 +187,10 @@ impl Check<'_> {
     /// Tells what is wrong with a layer and puts the one that was made again in its place, if there is one.
     fn settle(&mut self, about: &str, id: &Digest, mut problems: Vec<String>, remade: Result<Remade<'_>>) {
         let (outcome, advice) = match remade {
-            Err(_) => (Outcome::Wrong, Some(self.load_again(id))),
+            Err(_) => {
+                lock_anyway(&self.store.inner.damaged).insert(*id);
+                (Outcome::Wrong, Some(self.load_again(id)))
+            }
             Ok(_) if !self.repair => (Outcome::Mendable, None),
             Ok(remade) => match self.store.put_in_place(remade, self.in_use) {
                 Ok(true) => {
@@ -262,9 +265,7 @@ impl Store {
     /// Exchanges a layer for the one that was made again, unless it is in use. The old one goes to the trash with the
     /// work's directory.
     fn put_in_place(&self, remade: Remade<'_>, in_use: &dyn Fn(&Digest) -> bool) -> Result<bool> {
-        let new = Workplace::new(&remade.work.dir);
         let id = &remade.row.diff_id;
-        let old = Source::of(self.paths(), id);
         let root = File::open(self.root())?;
         syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")?;
         let _publishing = self.publishing();
@@ -272,6 +273,15 @@ impl Store {
         if in_use(id) {
             return Ok(false);
         }
+        self.exchange(&Workplace::new(&remade.work.dir), &remade.row)?;
+        Ok(true)
+    }
+
+    /// Puts a layer that was made again in the place of the one there, which takes its place; the caller is publishing,
+    /// and the new one is on disk.
+    pub(crate) fn exchange(&self, new: &Workplace, row: &LayerRow) -> Result<()> {
+        let id = &row.diff_id;
+        let old = Source::of(self.paths(), id);
         let what = || format!("put layer {} in its place", id.short());
         // Both recipes, where there are two, are of the same tar: a crash between these steps does no harm.
         std::fs::rename(&new.recipe, &old.recipe).with_context(what)?;
@@ -290,8 +300,8 @@ impl Store {
             File::open(&path).and_then(|d| d.sync_all()).with_context(|| format!("sync {}", path.display()))?;
         }
         lock_anyway(&self.inner.images).clear();
-        self.inner.db.put_layer(&remade.row, images::now())?;
-        Ok(true)
+        lock_anyway(&self.inner.damaged).remove(id);
+        self.inner.db.put_layer(row, images::now())
     }
 }
 

@@ -160,6 +160,6 @@ impl Check<'_> {
     fn load_again(&self, diff_id: &Digest) -> String {
         let images = self.store.inner.db.images_with_layer(diff_id).unwrap_or_default();
         let names: Vec<String> = images.iter().map(|id| self.image_name(id)).collect();
-        format!("remove what uses it and load it again: {}", names.join(", "))
+        format!("load it again: {}", names.join(", "))
     }
 }

@@ -257,10 +257,17 @@ fn damage_is_named_and_mended(w: &World) -> Result<()> {
     // Content without another copy: named, and what to do.
     std::fs::write(&file, "rubbish")?;
     let r = d.cli(&["system", "check", "--repair"])?;
-    ensure!(r.code == 1 && r.out.contains("remove what uses it and load it again: busybox"), "{r:?}");
-    d.ok(&["rmi", "busybox"])?;
-    d.load("busybox")?;
+    ensure!(r.code == 1 && r.out.contains("load it again: busybox"), "{r:?}");
+    // Loading brings it anew, unless something runs on it; what does not run may stay.
+    d.ok(&["run", "-d", "--name", "holds", "busybox", "sleep", "100000"])?;
+    let archive = d.archive("busybox").display().to_string();
+    d.cli(&["load", "-i", &archive])?.fails(1, &["is damaged, and a running container uses it"])?;
+    d.ok(&["kill", "holds"])?;
+    d.ok(&["wait", "holds"])?;
+    d.ok(&["load", "-i", &archive])?;
     whole(&d.cli(&["system", "check"])?)?;
+    d.ok(&["start", "holds"])?;
+    d.ok(&["rm", "-f", "holds"])?;
     let r = d.cli(&["system", "check", "--format", "yaml"])?;
     ensure!(r.code == 1 && r.err.contains("only json is known"), "{r:?}");
     Ok(())
