@@ -5,6 +5,7 @@ mod archive;
 mod bench;
 mod check;
 mod cpio;
+mod fuzz;
 mod images;
 mod licences;
 mod modules;
@@ -25,6 +26,8 @@ cargo xtask COMMAND
                               make image archives from Debian packages (default: all, into images/)
   test [--no-vm] [FILTER...]  install what the tests need, then gates, unit tests, end-to-end tests and a
                               short selection in the virtual machine; the last line counts them all
+  fuzz [--seconds N] [TARGET [INPUT...]]
+                              run the fuzz targets, a minute in all; or run inputs once, to see what they show
   vm [--short|--full] [--power-cuts N] [--binary FILE]... [FILTER...]
                               boot a Debian kernel with pure cgroup v2 in qemu and run tests there
   bench [ARGUMENTS]           measure dhow and the engines beside it, and write docs/benchmarks.md
@@ -50,6 +53,7 @@ fn dispatch(command: &str, words: &[String]) -> Result<bool> {
         "check" => check::command(),
         "images" => images::command(words).map(|()| true),
         "test" => suite::command(words),
+        "fuzz" => fuzz::command(words),
         "vm" => vm::command(words),
         "bench" => bench::command(words).map(|()| true),
         "" | "help" | "-h" | "--help" => {

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask gates`: everything that has to hold, and one line at the end that counts it.
 
 use crate::tally::Tally;
-use crate::{images, packages, run, vm};
+use crate::{fuzz, images, packages, run, vm};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::path::Path;
@@ -78,6 +78,9 @@ pub fn command(words: &[String]) -> Result<bool> {
     }
     unit(&filters, &mut tally)?;
     end_to_end(&filters, &mut tally)?;
+    if filters.is_empty() {
+        fuzz::suite(&mut tally);
+    }
     if with_vm && filters.is_empty() {
         println!("== virtual machine");
         if let Err(e) = vm::selection(vm::Extent::Short, &[], &mut tally) {

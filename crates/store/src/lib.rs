@@ -24,6 +24,7 @@ mod remove;
 mod save;
 mod space;
 mod spread;
+pub mod steps;
 mod sync;
 mod tar;
 mod trash;

@@ -64,11 +64,18 @@ pub(crate) struct Source {
     pub tree: PathBuf,
     pub recipe: PathBuf,
     pub displaced: PathBuf,
+    /// How many bytes are made up at most where files are faulty: a damaged recipe may ask for any number of them.
+    pub most: u64,
 }
 
 impl Source {
     pub(crate) fn of(paths: &Paths, diff_id: &Digest) -> Self {
-        Self { tree: paths.layer(diff_id), recipe: paths.recipe(diff_id), displaced: paths.displaced(diff_id) }
+        let (tree, recipe) = (paths.layer(diff_id), paths.recipe(diff_id));
+        Self { tree, recipe, displaced: paths.displaced(diff_id), most: u64::MAX }
+    }
+    /// The same with a bound on what is made up.
+    pub(crate) fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 }
 
@@ -90,6 +97,10 @@ pub(crate) trait Rebuild {
     }
     /// A file is faulty; going on gives a tar of the right length with wrong content, and names all that are.
     fn fault(&mut self, file: &Content, fault: Fault) -> Result<()>;
+    /// Whether it goes on after a fault: then zeros stand for the bytes that are missing.
+    fn goes_on(&self) -> bool {
+        true
+    }
     /// A file whose data is not all of it, in one piece.
     fn sparse(&mut self, _path: &[u8]) {}
 }
@@ -102,6 +113,9 @@ impl Rebuild for Strict {
         let text = format!("it is damaged: file {} {fault} (see dhow system check)", shown(&file.path));
         Err(Error::new(ErrorKind::DataLoss, text))
     }
+    fn goes_on(&self) -> bool {
+        false
+    }
 }
 
 /// Writes the tar again into `out`. Checks nothing but what the recipe says of each file: the caller compares digests.
@@ -110,6 +124,7 @@ pub(crate) fn rebuild(from: &Source, out: &mut Gather<'_>, by: &mut dyn Rebuild)
     let mut recipe = Reader::open(&from.recipe)?;
     let mut displaced = DisplacedReader::open(&from.displaced)?;
     let mut number = 0;
+    let mut left = from.most;
     // The file before, its fault already told or not, until its checksum comes.
     let mut last: Option<(Content, Copied)> = None;
     loop {
@@ -138,12 +153,13 @@ pub(crate) fn rebuild(from: &Source, out: &mut Gather<'_>, by: &mut dyn Rebuild)
                             by.sparse(&path);
                         }
                         let length = pieces.iter().map(|p| p.1).sum();
+                        let fill = by.goes_on().then_some(&mut left);
                         let copied = match by.instead(&path) {
                             // It has the pieces one behind the other.
-                            Some(file) => gather_pieces(Ok(&file), &[(0, length)], out)?,
+                            Some(file) => gather_pieces(Ok(&file), &[(0, length)], out, fill)?,
                             None => {
                                 let file = open_regular(&root, &path);
-                                gather_pieces(file.as_ref().map_err(Clone::clone), &pieces, out)?
+                                gather_pieces(file.as_ref().map_err(Clone::clone), &pieces, out, fill)?
                             }
                         };
                         last = Some((Content { path, length, sum: None }, copied));
@@ -159,12 +175,17 @@ pub(crate) fn rebuild(from: &Source, out: &mut Gather<'_>, by: &mut dyn Rebuild)
 enum Copied {
     /// The checksum of what was copied.
     Whole(u32),
-    /// The rest was made up of zeros, so that what follows stays in its place.
+    /// The rest was made up of zeros, if that was wanted, so that what follows stays in its place.
     Faulty(Fault),
 }
 
-/// Reads pieces of a file straight into the buffers of `out`, or zeros where there is none.
-fn gather_pieces(file: Result<&File, Fault>, pieces: &[(u64, u64)], out: &mut Gather<'_>) -> Result<Copied> {
+/// Reads pieces of a file straight into the buffers of `out`; where there is none, zeros, as many as `fill` has.
+fn gather_pieces(
+    file: Result<&File, Fault>,
+    pieces: &[(u64, u64)],
+    out: &mut Gather<'_>,
+    mut fill: Option<&mut u64>,
+) -> Result<Copied> {
     let mut sum = flate2::Crc::new();
     let (file, mut fault) = match file {
         Ok(file) => (Some(file), None),
@@ -178,6 +199,13 @@ fn gather_pieces(file: Result<&File, Fault>, pieces: &[(u64, u64)], out: &mut Ga
             let read = match (file, &fault) {
                 (Some(file), None) => file.read_at(&mut room[..want], offset + done),
                 _ => {
+                    let Some(left) = &mut fill else { return Ok(Copied::Faulty(fault.unwrap_or(Fault::Missing))) };
+                    **left = left.checked_sub(want as u64).ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::DataLoss,
+                            "the recipe is damaged: it wants more bytes than a layer may have",
+                        )
+                    })?;
                     room[..want].fill(0);
                     Ok(want)
                 }
@@ -299,4 +327,39 @@ pub(crate) fn rebuild_checked(
             diff_id.short()
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct GoesOn(usize);
+
+    impl Rebuild for GoesOn {
+        fn fault(&mut self, _: &Content, _: Fault) -> Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    /// A recipe that asks for bytes which no file has is followed only so far.
+    #[test]
+    fn what_is_made_up_has_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        for (length, fine) in [(1000, true), (1001, false), (u64::MAX >> 1, false)] {
+            let (tree, recipe) = (dir.path().join("tree"), dir.path().join(format!("recipe-{length}")));
+            std::fs::create_dir_all(&tree).unwrap();
+            let mut writer = crate::recipe::Writer::create(&recipe).unwrap();
+            writer.file(b"missing", &[(0, length)]).unwrap();
+            writer.finish().unwrap();
+            let from = Source { tree, recipe, displaced: dir.path().join("none"), most: 1000 };
+            let pool = Pool::new(1);
+            let mut full = |_, _| Ok(());
+            let mut by = GoesOn(0);
+            let rebuilt = rebuild(&from, &mut Gather::new(&pool, &mut full), &mut by);
+            assert_eq!(rebuilt.is_ok(), fine, "{length}: {rebuilt:?}");
+            assert_eq!(by.0, usize::from(fine), "{length}");
+            assert!(rebuild(&from, &mut Gather::new(&pool, &mut full), &mut Strict).is_err(), "{length}");
+        }
+    }
 }

@@ -169,7 +169,10 @@ impl Reader {
                 if count > MAX_PIECES {
                     return Err(damaged());
                 }
-                let pieces = (0..count).map(|_| Ok((self.u64()?, self.u64()?))).collect::<Result<_>>()?;
+                let pieces = (0..count).map(|_| Ok((self.u64()?, self.u64()?))).collect::<Result<Vec<_>>>()?;
+                // Sums of offsets and lengths are made without further looks.
+                let fits = |end: u64, p: &(u64, u64)| end.checked_add(p.1).filter(|_| p.0.checked_add(p.1).is_some());
+                pieces.iter().try_fold(0, fits).ok_or_else(damaged)?;
                 Ok(Some(Record::File { path, pieces }))
             }
             SUM => Ok(Some(Record::Sum(self.u32()?))),

@@ -18,13 +18,24 @@ pub(crate) fn allowed(name: &[u8]) -> bool {
     !overlay && !security
 }
 
+/// Whether an attribute says nothing: the kernel stores capabilities without bytes, and then fails whoever reads them.
+pub(crate) fn is_void(name: &[u8], value: &[u8]) -> bool {
+    name == b"security.capability" && value.is_empty()
+}
+
 /// Sets an attribute on an open file or directory.
 pub(super) fn set(fd: impl AsFd, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+    if is_void(name, value) {
+        return Ok(());
+    }
     fsetxattr(fd, name, value, XattrFlags::empty())
 }
 
 /// Sets an attribute on what cannot be opened: a link or a node, by one component below an open directory.
 pub(super) fn set_on_name(dir: &Dir, name: &[u8], key: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+    if is_void(key, value) {
+        return Ok(());
+    }
     let mut path = format!("/proc/self/fd/{}/", dir.fd.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     lsetxattr(path, key, value, XattrFlags::empty())

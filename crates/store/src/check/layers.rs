@@ -35,6 +35,9 @@ const MAX_SPARSE: usize = 10_000;
 /// The most faulty files of one layer that are remembered.
 const MAX_FAULTS: usize = 10_000;
 
+/// Bytes that are made up for faulty files of one layer, also if its row, which may be wrong, says that it is smaller.
+const MADE_UP: u64 = 4 << 30;
+
 impl Rebuild for Faults {
     fn fault(&mut self, file: &Content, fault: Fault) -> Result<()> {
         if self.faults.len() < MAX_FAULTS {
@@ -89,7 +92,7 @@ impl Check<'_> {
         self.sum.layers += 1;
         let store = self.store;
         let about = format!("layer {}", row.diff_id.short());
-        let source = Source::of(store.paths(), &row.diff_id);
+        let source = Source::of(store.paths(), &row.diff_id).at_most(row.tar_size.max(MADE_UP));
         for (there, what) in [(source.tree.is_dir(), "directory"), (source.recipe.is_file(), "recipe")] {
             if !there {
                 return self.hopeless(&about, row, vec![format!("its {what} is missing")], &[]);
@@ -253,7 +256,7 @@ impl Store {
 
     fn remake_with(&self, row: &LayerRow, found: elsewhere::Found) -> Result<Remade<'_>> {
         let work = Work::new(self)?;
-        let source = Source::of(self.paths(), &row.diff_id);
+        let source = Source::of(self.paths(), &row.diff_id).at_most(row.tar_size.max(MADE_UP));
         let mut by = Replace { store: self, found };
         let replayed = replay(&source, &mut by, Some(&work.dir), &self.config().limits)?;
         replayed.rebuilt?;

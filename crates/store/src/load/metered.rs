@@ -8,7 +8,7 @@ use std::cell::Cell;
 const MAX_READ: usize = 32 << 20;
 
 /// Runs a plan over files that run out when too much was read of them.
-pub(super) fn metered<T>(files: &dyn Files, plan: impl FnOnce(&dyn Files) -> Result<T>) -> Result<T> {
+pub(crate) fn metered<T>(files: &dyn Files, plan: impl FnOnce(&dyn Files) -> Result<T>) -> Result<T> {
     let metered = Metered { files, left: Cell::new(Some(MAX_READ)) };
     let planned = plan(&metered);
     if metered.left.get().is_none() {

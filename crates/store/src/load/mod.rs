@@ -4,9 +4,9 @@
 
 mod again;
 mod archive;
-mod metered;
+pub(crate) mod metered;
 pub(crate) mod pipe;
-mod plan;
+pub(crate) mod plan;
 pub(crate) mod sniff;
 pub(crate) mod traffic;
 pub(crate) mod unpack;

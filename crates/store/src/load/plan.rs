@@ -10,7 +10,7 @@ const MAX_INDEX_DEPTH: usize = 3;
 const MAX_IMAGES: usize = 1000;
 
 /// The archive, as far as it matters here.
-pub(super) trait Files {
+pub(crate) trait Files {
     /// A document by name.
     fn document(&self, name: &[u8]) -> Option<&[u8]>;
     /// A document by the digest of its bytes.
@@ -25,7 +25,7 @@ pub(super) trait Files {
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PlannedLayer {
+pub(crate) struct PlannedLayer {
     /// Which of the archive's layers; none if the layer is an empty file.
     pub source: Option<usize>,
     pub diff_id: Digest,
@@ -35,7 +35,7 @@ pub(super) struct PlannedLayer {
 
 /// An image to publish.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct PlannedImage {
+pub(crate) struct PlannedImage {
     pub id: Digest,
     pub config: Vec<u8>,
     /// Digest and bytes, where there is one.
@@ -48,7 +48,7 @@ pub(super) struct PlannedImage {
 
 /// Reads `manifest.json` if there is one, else `index.json`: what Docker does, too. If a platform was asked for it is
 /// the other way round, since only an index can offer several; then images for other platforms are passed over.
-pub(super) fn plan(files: &dyn Files, host: &Platform, asked: Option<&Platform>) -> Result<Vec<PlannedImage>> {
+pub(crate) fn plan(files: &dyn Files, host: &Platform, asked: Option<&Platform>) -> Result<Vec<PlannedImage>> {
     let docker_manifest = files.document(b"manifest.json");
     let index = files.document(b"index.json");
     let mut images = if let Some(bytes) = docker_manifest.filter(|_| asked.is_none() || index.is_none()) {

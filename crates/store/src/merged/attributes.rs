@@ -1,7 +1,7 @@
 //! Extended attributes of what is open, without those that belong to this machine or to overlayfs.
 
 use super::io;
-use crate::apply::xattr::allowed;
+use crate::apply::xattr::{allowed, is_void};
 use dhow_types::{Context as _, Error, ErrorKind, Result};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -32,6 +32,8 @@ pub fn attributes(of: BorrowedFd<'_>) -> Result<Vec<Attribute>> {
             Ok(len) => len,
             // Taken away meanwhile.
             Err(Errno::NODATA) => continue,
+            // It was set without any bytes, which the kernel allows and then can't read.
+            Err(Errno::INVAL) if is_void(name, b"") => continue,
             Err(e) => return Err(io(e)).with_context(|| format!("read attribute {}", crate::names::shown(name))),
         };
         all += name.len() + len;

@@ -119,7 +119,8 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
 
 fn signed(text: &[u8]) -> Option<i64> {
     match text.strip_prefix(b"-") {
-        Some(rest) => decimal(rest).and_then(|n| i64::try_from(n).ok()).map(|n| -n),
+        // The least number has no positive twin.
+        Some(rest) => decimal(rest).and_then(|n| 0i64.checked_sub_unsigned(n)),
         None => decimal(text).and_then(|n| i64::try_from(n).ok()),
     }
 }
@@ -172,6 +173,8 @@ mod tests {
         p.read(&data).unwrap();
         assert_eq!(p.path.as_deref(), Some(&b"a=b\nc"[..]));
         assert_eq!((p.mtime, p.uid, p.size), (Some((-2, 750_000_000)), Some(-1), Some(12)));
+        p.read(&rec("mtime", "-9223372036854775808")).unwrap();
+        assert_eq!(p.mtime, Some((i64::MIN, 0)), "a file on some file systems has this time");
         assert_eq!(p.xattrs, [(b"user.x".to_vec(), b"v\0w".to_vec())]);
     }
 
@@ -191,9 +194,15 @@ mod tests {
         ] {
             assert!(Pax::default().read(bad).is_err(), "{}", shown(bad));
         }
-        for (k, v) in
-            [("size", "-1"), ("size", "x"), ("mtime", "1.x"), ("path", "a\0"), ("uid", "--1"), ("SCHILY.xattr.", "x")]
-        {
+        for (k, v) in [
+            ("mtime", "-9223372036854775809"),
+            ("size", "-1"),
+            ("size", "x"),
+            ("mtime", "1.x"),
+            ("path", "a\0"),
+            ("uid", "--1"),
+            ("SCHILY.xattr.", "x"),
+        ] {
             assert!(Pax::default().read(&rec(k, v)).is_err(), "{k}={v}");
         }
     }

@@ -70,6 +70,8 @@ pub(super) fn rows() -> Vec<Row> {
             .end(),
             &["f = 1"],
         ),
+        yes("capability without bytes", pax("SCHILY.xattr.security.capability", b""), &["f = "]),
+        yes("time before all others", pax("mtime", b"-9223372036854775808"), &["f = "]),
         no("attribute without name", pax("SCHILY.xattr.", b"x"), "malformed", pax("SCHILY.xattr.trusted.x", b"x")),
         no(
             "capability that is none",
