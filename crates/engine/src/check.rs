@@ -28,7 +28,7 @@ pub(crate) fn check(core: &Arc<Core>, repair: bool) -> mpsc::Receiver<CheckEvent
         };
         let last = match core.store.check(repair, &in_use, &mut report) {
             Ok(checked) => done(&checked),
-            Err(e) => CheckEvent::Failed(e),
+            Err(e) => CheckEvent::Failed(core.store.explained(e)),
         };
         let _ = tx.blocking_send(last);
     });

@@ -1,6 +1,7 @@
 //! Small disks of the tests' own: a file system in a mount namespace that nobody else sees and that goes with its last
 //! process.
 
+use crate::daemon::until;
 use crate::runner::skip;
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsStr;
@@ -71,20 +72,21 @@ impl Disk {
 
     /// Somebody else takes all that is free.
     pub fn fill(&self) -> Result<()> {
-        let path = self.filler();
-        let mut file = std::fs::File::options().create(true).append(true).open(path)?;
-        for size in [1 << 20, 4096, 512] {
-            let bytes = vec![b'x'; size];
-            loop {
-                match file.write_all(&bytes) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == ErrorKind::StorageFull => break,
-                    Err(e) => return Err(e).context("fill the disk"),
+        let mut file = std::fs::File::options().create(true).append(true).open(self.filler())?;
+        // What others give back meanwhile is taken as well.
+        until("the disk to be full", || {
+            for size in [1 << 20, 4096, 512] {
+                let bytes = vec![b'x'; size];
+                loop {
+                    match file.write_all(&bytes) {
+                        Ok(()) => {}
+                        Err(e) if e.kind() == ErrorKind::StorageFull => break,
+                        Err(e) => return Err(e).context("fill the disk"),
+                    }
                 }
             }
-        }
-        ensure!(self.free()? == 0, "the disk is not full: {}", self.free()?);
-        Ok(())
+            Ok((self.free()? == 0).then_some(()))
+        })
     }
 
     /// And gives it back.

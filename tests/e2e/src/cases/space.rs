@@ -232,6 +232,12 @@ fn a_full_disk_of_ext4(w: &World) -> Result<()> {
     full(d)
 }
 
+/// Takes all that is free when nothing more is given back.
+fn fill(d: &Daemon) -> Result<()> {
+    until("the trash to be empty", || Ok((waste(d)? == 0).then_some(())))?;
+    d.disk()?.fill()
+}
+
 /// What works on a full disk, and what says why it does not.
 fn full(d: Daemon) -> Result<()> {
     let tar = tar(&d, "one", 2)?.display().to_string();
@@ -262,7 +268,7 @@ fn full(d: Daemon) -> Result<()> {
         "-c",
         &talks.replace("/go", "/run/go"),
     ])?;
-    d.disk()?.fill()?;
+    fill(&d)?;
 
     // What is refused says which disk, and what to do.
     let root = d.dir.path().join("root").display().to_string();
@@ -298,21 +304,21 @@ fn full(d: Daemon) -> Result<()> {
         d.up().context("start on a full disk")?;
         ensure!(d.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "runs"])? == "exited 137", "{round}");
         ensure!(d.disk()?.free()? < 1 << 20, "the disk is not full any more: {}", d.disk()?.free()?);
-        d.disk()?.fill()?;
+        fill(&d)?;
     }
     // A name is given and taken, an image goes with its last name, and its bytes are back.
     d.ok(&["tag", "one:1", "again:1"])?;
     d.ok(&["rmi", "again:1"])?;
     d.ok(&["rmi", "other:1"])?;
     until("the image's bytes", || Ok((d.disk()?.free()? >= 3 << 20).then_some(())))?;
-    d.disk()?.fill()?;
+    fill(&d)?;
     // So do prunes.
     d.cli(&["rm", "new"])?;
     let (status, _, body) = d.http("POST", "/v1.44/containers/prune", "")?;
     let report: Value = serde_json::from_str(&body)?;
     ensure!(status == 200 && report["ContainersDeleted"].as_array().is_some_and(|c| c.len() == 3), "{status} {body}");
     until("the containers' bytes", || Ok((d.disk()?.free()? >= 2 << 20).then_some(())))?;
-    d.disk()?.fill()?;
+    fill(&d)?;
     let (status, _, body) =
         d.http("POST", "/v1.44/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D", "")?;
     ensure!(status == 200 && body.contains("two:1") && body.contains("one:1"), "{status} {body}");
@@ -361,7 +367,7 @@ fn the_clients_disk(w: &World) -> Result<()> {
         command.arg("save").arg("-o").arg(out).args(words).env("DHOW_HOST", d.host());
         Daemon::finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     };
-    d.disk()?.fill()?;
+    fill(&d)?;
     save(&["out:made"])?.fails(1, &["root/out.tar", "no space left", "8.41MB are needed", "0B are free"])?;
     // How large it will be is not known of a compressed one.
     save(&["--compress", "gzip", "out:made"])?.fails(1, &["root/out.tar: write the archive", "No space left"])?;
