@@ -6,6 +6,9 @@ use dhow_types::{Error, Result};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// What is not known to have a label has none, but where that would be the reason to remove it.
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
 /// The checked filters of one prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filters {
@@ -26,8 +29,8 @@ pub(crate) struct Thing<'a> {
     pub(crate) created: Option<Timestamp>,
     /// When it was last used.
     pub(crate) used: Option<Timestamp>,
-    /// Its labels.
-    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// Its labels, if they are known: what is damaged says nothing of them.
+    pub(crate) labels: Option<&'a BTreeMap<String, String>>,
 }
 
 impl Filters {
@@ -65,9 +68,10 @@ impl Filters {
 
     /// Whether `thing` may go.
     pub(crate) fn pass(&self, thing: Thing<'_>) -> bool {
+        let Some(labels) = thing.labels.or_else(|| self.without.is_empty().then_some(&NO_LABELS)) else { return false };
         let has = |wanted: &String| match wanted.split_once('=') {
-            Some((key, value)) => thing.labels.get(key).is_some_and(|have| have == value),
-            None => thing.labels.contains_key(wanted),
+            Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
+            None => labels.contains_key(wanted),
         };
         // As in Docker: it must have all of `label`, and not all of `label!`.
         self.with.iter().all(has)
@@ -143,7 +147,7 @@ mod tests {
         let thing = Thing {
             created: "2026-11-24T11:00:00Z".parse().ok(),
             used: "2026-11-24T11:30:00Z".parse().ok(),
-            labels: &labels,
+            labels: Some(&labels),
         };
         let known = ["label", "label!", "until"];
         for (filters, want) in [
@@ -159,6 +163,16 @@ mod tests {
             (&[("until", &["2h"])], false),
         ] {
             assert_eq!(Filters::read(&request(filters), &known, now()).unwrap().pass(thing), want, "{filters:?}");
+        }
+        // What may have the label that protects it stays.
+        let unknown = Thing { labels: None, ..thing };
+        for (filters, want) in [
+            (&[][..], true),
+            (&[("label", &["a"][..])], false),
+            (&[("label!", &["c"])], false),
+            (&[("until", &["30m"])], true),
+        ] {
+            assert_eq!(Filters::read(&request(filters), &known, now()).unwrap().pass(unknown), want, "{filters:?}");
         }
         for (seconds, want) in [(60, true), (1800, true), (1801, false), (u64::MAX, false)] {
             let unused = PruneRequest { unused_for: Some(seconds), ..PruneRequest::default() };

@@ -47,7 +47,8 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
         .filter(|r| {
             let at = |seconds| Timestamp::from_second(seconds).ok();
             let created = r.created.as_deref().and_then(|c| c.parse().ok());
-            filters.pass(Thing { created, used: at(image_last_used(r)), labels: &r.image.config.config.labels })
+            let labels = r.damaged.is_none().then_some(&r.image.config.config.labels);
+            filters.pass(Thing { created, used: at(image_last_used(r)), labels })
         })
         .map(|r| {
             let own = by_image.get(&r.id).cloned().unwrap_or_default();
@@ -136,7 +137,7 @@ fn goes(container: &Container, filters: &Filters) -> bool {
         && filters.pass(Thing {
             created: Some(record.created),
             used: Some(last_used(&record)),
-            labels: &record.config.labels,
+            labels: Some(&record.config.labels),
         })
 }
 
@@ -208,7 +209,7 @@ fn prune_volumes(core: &Core, request: &PruneRequest, filters: &Filters) -> Resu
     };
     let mut pruned = Pruned::default();
     for volume in volumes::all(&core.store)? {
-        let thing = Thing { created: volume.created, used: None, labels: &volume.labels };
+        let thing = Thing { created: volume.created, used: None, labels: Some(&volume.labels) };
         if !(volume.anonymous || filters.all) || !filters.pass(thing) || is_used(&volume.name) {
             continue;
         }

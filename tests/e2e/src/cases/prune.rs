@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 
 super::cases!("prune":
     images_by_filter, containers_by_filter, volumes_and_networks, questions_are_dockers, answers, a_dry_run_changes_nothing,
-    a_dry_run_of_all_counts_containers_as_gone, bounds_leave_exact_survivors, what_is_refused, a_prune_of_all, docker_py_prunes,
+    a_dry_run_of_all_counts_containers_as_gone, bounds_leave_exact_survivors, what_may_be_protected_stays,
+    what_is_refused, a_prune_of_all, docker_py_prunes,
 );
 
 /// A tar with one file of so many KiB; `seed` makes it another layer.
@@ -447,6 +448,26 @@ fn bounds_leave_exact_survivors(w: &World) -> Result<()> {
     ensure!(names()? == "busybox c", "{}", names()?);
     let left = all(&d)?.1.into_iter().collect::<Vec<_>>().join(" ");
     ensure!(left == "holder young", "{left}");
+    Ok(())
+}
+
+/// A configuration that can't be read any more says nothing of labels: `label!=keep` must not take it.
+fn what_may_be_protected_stays(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let [lawful, damaged] =
+        [image(&d, "lawful:1", 8, 1, &["LABEL keep="])?, image(&d, "damaged:1", 8, 3, &["LABEL keep="])?];
+    image(&d, "goes:1", 8, 5, &[])?;
+    d.kill()?;
+    std::fs::write(d.root().join("blobs/sha256").join(&damaged["sha256:".len()..]), "{}")?;
+    d.up()?;
+    let said = d.ok(&["image", "prune", "-af", "--filter", "label!=keep"])?;
+    let left = all(&d)?.0;
+    ensure!(left.contains(&lawful) && left.contains(&damaged) && said.contains("untagged: goes:1"), "{said} {left:?}");
+    let said = d.ok(&["image", "prune", "-af", "--filter", "label=keep"])?;
+    let left = all(&d)?.0;
+    ensure!(!left.contains(&lawful) && left.contains(&damaged), "{said} {left:?}");
+    d.ok(&["image", "prune", "-af"])?;
+    ensure!(all(&d)?.0.is_empty(), "without a filter it goes, as everything that nobody uses");
     Ok(())
 }
 
