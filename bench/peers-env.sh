@@ -105,6 +105,9 @@ case ${1:-} in
 inside) inside ;;
 up)
   mkdir -p "$RUN"
+  for n in "$NETNS" "$NETNS-client"; do             # a name that an earlier run left, of a namespace that is gone
+    [ ! -e "/run/netns/$n" ] || ip netns exec "$n" true 2>/dev/null || rm -f "/run/netns/$n"
+  done
   ip netns list | grep -qw "$NETNS" || ip netns add "$NETNS"
   ip netns exec "$NETNS" ip link set lo up
   ip netns exec "$NETNS" sysctl -qw net.ipv4.ip_forward=1

@@ -141,11 +141,12 @@ class Store:
     def io(self):
         b, n = self.b, self.n or 5
         host = f"{b.TMP}/host"
-        create = "i=0; mkdir -p @/many; while [ $i -lt 10000 ]; do echo $i > @/many/f$i; i=$((i+1)); done"
+        # In a directory that is new each time: file systems look for room among what was deleted just before.
+        create = "i=0; mkdir -p @/many%; while [ $i -lt 10000 ]; do echo $i > @/many%/f$i; i=$((i+1)); done"
         jobs = (   # metric, before it, the inner work, for the busybox of the image
-            ("inside: create 10,000 small files", "rm -rf @/many", create),
-            ("inside: stat+read 10,000 files", create, "cat @/many/* > /dev/null; ls -l @/many >/dev/null"),
-            ("inside: rm 10,000 files", create, "rm -rf @/many"),
+            ("inside: create 10,000 small files", "true", create),
+            ("inside: stat+read 10,000 files", "true", "cat @/many%/* > /dev/null; ls -l @/many% >/dev/null"),
+            ("inside: rm 10,000 files", "true", "rm -rf @/many%"),
             ("inside: write 512 MB + fsync", "rm -f @/w; sync", "dd if=/dev/zero of=@/w bs=1M count=512 conv=fsync 2>/dev/null"),
         )
         names = {}
@@ -161,11 +162,12 @@ class Store:
             os.path.lexists(f"{bare}/{a}") or os.symlink(rootfs + "/bin/busybox", f"{bare}/{a}")
         for metric, before, work in jobs:
             data = {who: [] for who in ["bare"] + [e.name for e in self.engines]}
-            for _ in range(n):
+            for sample in range(n):
                 for who in ["bare"] + self.engines:
                     base = host if who == "bare" else "/root"
                     # timed inside, so that the latency of exec does not count; the clock has steps of 10 ms
-                    text = f"{before}; read a x < /proc/uptime; {work} >/dev/null; read c x < /proc/uptime; echo $a $c".replace("@", base)
+                    text = f"{before}; read a x < /proc/uptime; {work} >/dev/null; read c x < /proc/uptime; echo $a $c"
+                    text = text.replace("@", base).replace("%", str(sample))
                     if who == "bare":
                         out = subprocess.run([bare + "/sh", "-c", text], env={"PATH": bare}, capture_output=True, text=True, check=True).stdout
                     else:

@@ -91,6 +91,9 @@ impl Dirs {
         for dir in [dirs.containers(), dirs.volumes(), state.to_owned(), dirs.sockets()] {
             make(&dir)?;
         }
+        for dir in [dirs.containers(), dirs.volumes()] {
+            dhow_store::spread(&dir);
+        }
         make_mountpoints(&dirs.mountpoints())?;
         // Of a directory that is there now.
         dirs.root_on_overlay = crate::machine::on_overlay(root);

@@ -43,6 +43,7 @@ pub use make::{Made, NewDocument};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 pub use space::{Reservation, Steward};
+pub use spread::spread;
 pub use usage::Usage;
 
 use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
@@ -142,6 +143,7 @@ impl Store {
         for name in DIRECTORIES {
             make_private(&root.join(name))?;
         }
+        spread(&root.join("tmp"));
         let paths = Paths::new(root);
         let trash = trash::Trash::open(&paths)?;
         let inner = Inner {

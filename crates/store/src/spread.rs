@@ -2,7 +2,8 @@
 //!
 //! ext4 puts a new directory near its parent, and a file near its directory. Beneath one parent all layers would share
 //! a few block groups, and there each new inode is looked for among those that were deleted in the last minutes, one by
-//! one (`recently_deleted` in fs/ext4/ialloc.c): a load soon after a removal takes ten times as long. Directories
+//! one (`recently_deleted` in fs/ext4/ialloc.c): a load soon after a removal takes ten times as long, and what a
+//! container writes as well. Directories
 //! beneath one that is marked as a top directory are spread over the disk instead, by a hash of their names.
 
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -10,7 +11,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 
 /// Marks `dir`: what is made in it shall be spread. File systems without such a mark refuse, which does no harm.
-pub(crate) fn spread(dir: &Path) {
+pub fn spread(dir: &Path) {
     if let Ok(fd) = std::fs::File::open(dir)
         && let Ok(flags) = ioctl_getflags(&fd)
     {
