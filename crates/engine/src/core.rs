@@ -174,12 +174,13 @@ impl Dirs {
     }
 }
 
-/// Seen by containers as the image's own, hence the modes.
+/// Seen by containers as the image's own, hence the modes. Docker puts the same into every container where the image has
+/// nothing of that name: by `.dockerenv` programs know that they run in one, `mtab` is what `df` reads.
 fn make_mountpoints(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
     let what = || format!("make the places to mount on in {}", dir.display());
     let exists = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AlreadyExists;
-    for name in ["", "dev", "etc", "proc", "sys"] {
+    for name in ["", "dev", "dev/pts", "dev/shm", "etc", "proc", "sys"] {
         let path = dir.join(name);
         match std::fs::DirBuilder::new().mode(0o755).create(&path) {
             // The daemon's umask takes bits away.
@@ -188,15 +189,24 @@ fn make_mountpoints(dir: &Path) -> Result<()> {
             Err(e) => return Err(e).with_context(what),
         }
     }
-    for name in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+    for (name, mode) in [
+        (".dockerenv", 0o755),
+        ("dev/console", 0o755),
+        ("etc/hostname", 0o644),
+        ("etc/hosts", 0o644),
+        ("etc/resolv.conf", 0o644),
+    ] {
         let path = dir.join(name);
-        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
-            Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(what)?,
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(mode)).with_context(what)?,
             Err(e) if exists(&e) => {}
             Err(e) => return Err(e).with_context(what),
         }
     }
-    Ok(())
+    match std::os::unix::fs::symlink("/proc/mounts", dir.join("etc/mtab")) {
+        Err(e) if !exists(&e) => Err(e).with_context(what),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a directory that only its owner may enter; one that is there must be his.

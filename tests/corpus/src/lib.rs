@@ -8,6 +8,7 @@
 
 pub mod documents;
 pub mod look;
+pub mod random;
 pub mod rows;
 pub mod tar;
 pub mod wrap;

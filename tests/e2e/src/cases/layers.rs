@@ -55,6 +55,11 @@ fn export_is_what_the_container_sees(w: &World) -> Result<()> {
         let without_devices: BTreeSet<String> = names.iter().filter(|n| !n.starts_with("dev/")).cloned().collect();
         let differ: Vec<_> = without_devices.symmetric_difference(&want).collect();
         ensure!(differ.is_empty(), "{state}: {differ:?}");
+        // What Docker's export has beside the image's files, and no entry for the root, as there.
+        for name in [".dockerenv", "etc/mtab", "dev/console", "dev/pts", "dev/shm"] {
+            ensure!(names.contains(name), "{state}: no {name} in {names:?}");
+        }
+        ensure!(!names.contains(".") && !names.contains(""), "{state}: an entry for the root");
         for line in ["root/d/two link to root/d/one", "root/d/link -> /etc/passwd", "-rws--x--x"] {
             ensure!(listing.contains(line), "{state}: no {line:?} in\n{listing}");
         }

@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod making;
 mod network;
+mod overlay;
 mod prune;
 mod recovery;
 mod run;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         images_ls::cases(),
         layers::cases(),
         layout::cases(),
+        overlay::cases(),
         archive::cases(),
         making::cases(),
         prune::cases(),
