@@ -104,7 +104,22 @@ pub fn command(words: &[String]) -> Result<()> {
     // Whatever happened, nothing of it stays: containers first, or they keep their control groups.
     place.clean(&wanted);
     place.script(&["down"])?;
-    write_page(&wanted.cgroup, &measured?)
+    write_page(&wanted.cgroup, wanted.subject(), &measured?)
+}
+
+impl Wanted {
+    /// Under which heading the table stands: what concerns images and files has tables of its own, so that they can be
+    /// measured anew alone.
+    fn subject(&self) -> &'static str {
+        let only = |set: &[&str]| self.what.iter().all(|w| set.contains(&w.as_str()));
+        if only(&["images", "contend"]) {
+            " images"
+        } else if only(&["io"]) {
+            " files"
+        } else {
+            ""
+        }
+    }
 }
 
 /// The folders of a run.
@@ -198,7 +213,7 @@ fn peers_tree(home: &Path) -> Result<PathBuf> {
 }
 
 /// Puts the table between its marks in docs/benchmarks.md, or at the end of the page.
-fn write_page(cgroup: &str, table: &str) -> Result<()> {
+fn write_page(cgroup: &str, subject: &str, table: &str) -> Result<()> {
     let path = run::root().join("docs/benchmarks.md");
     let page = std::fs::read_to_string(&path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
     let kernel = run::output(Command::new("uname").arg("-r"))?;
@@ -206,12 +221,12 @@ fn write_page(cgroup: &str, table: &str) -> Result<()> {
     let date = run::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let about = format!(
         "Measured on {} with kernel {} and {} processors, control groups {cgroup}. A cell: median (minimum), `c` CPU \
-         of everything the engine needed, `max` the slowest; the unit is the row's.",
+         of everything the engine needed, `max` the slowest, `m` peak memory in MiB; the unit is the row's.",
         date.trim(),
         kernel.trim(),
         processors.trim()
     );
-    std::fs::write(&path, spliced(&page, cgroup, &format!("{about}\n\n{table}")))?;
+    std::fs::write(&path, spliced(&page, &format!("{cgroup}{subject}"), &format!("{about}\n\n{table}")))?;
     println!("{table}\nwritten to {}", path.display());
     Ok(())
 }
