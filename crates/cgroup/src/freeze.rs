@@ -23,6 +23,8 @@ const EMPTY_LIMIT: Duration = Duration::from_secs(10);
 /// The first pause between two looks at v1, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest sleep before events are read again: the removal of a group wakes nobody.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often the processes of a group are killed before those that are left count as unkillable.
 const MAX_KILL_ROUNDS: usize = 64;
 
@@ -55,6 +57,19 @@ impl Group {
                 ))
             }
             Err(e) => Err(e).with_context(|| format!("{what} the control group")),
+        }
+    }
+
+    /// Whether this group itself was told to freeze, be it frozen by now or not; a group around it does not count.
+    pub fn is_paused(&self) -> Result<bool> {
+        if let Some(dir) = self.v2().filter(|d| d.has("cgroup.freeze")) {
+            return Ok(dir.read("cgroup.freeze").context("read cgroup.freeze")?.trim() == "1");
+        }
+        match self.member("freezer") {
+            Some((_, dir)) => {
+                Ok(dir.read("freezer.self_freezing").context("read freezer.self_freezing")?.trim() == "1")
+            }
+            None => Ok(false),
         }
     }
 
@@ -160,7 +175,11 @@ fn remove(parent: &GroupDir, name: &str, dir: &GroupDir, events: bool, deadline:
             return Err(busy);
         }
         if events && !matches!(wait_event(dir, "populated", false, Duration::ZERO), Ok(true)) {
-            wait_event(dir, "populated", false, left)?;
+            match wait_event(dir, "populated", false, left) {
+                // Somebody else removed it.
+                Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => {}
+                other => drop(other?),
+            }
         } else if let Err(e) = parent.remove(name) {
             // Empty, and yet busy: the kernel is still at it, or this is v1, which tells nobody.
             if e.kind() == io::ErrorKind::NotFound {
@@ -180,14 +199,17 @@ fn wait_event(dir: &GroupDir, key: &str, on: bool, limit: Duration) -> io::Resul
     let deadline = Instant::now() + limit;
     loop {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
-        if event_is(&read_fd(file.as_fd(), crate::dir::MAX_FILE)?, key, on) {
+        let events = read_fd(file.as_fd(), crate::dir::MAX_FILE)?;
+        // Where nobody is, nobody moves.
+        if event_is(&events, key, on) || (on && event_is(&events, "populated", false)) {
             return Ok(true);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let pause = left.min(LOOK);
+        let timeout = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: i64::from(pause.subsec_nanos()) };
         // The kernel reports each change of the file since it was read as priority data.
         match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
