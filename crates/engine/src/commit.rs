@@ -6,15 +6,17 @@
 use crate::config::CommitRequest;
 use crate::container::Container;
 use crate::core::{Core, blocking};
+use crate::pause;
 use crate::plan::image::{self, Note};
 use crate::record::{Record, Root};
 use crate::view::Status;
 use dhow_cgroup::Group;
-use dhow_types::{Context, Digest, Error, ErrorKind, Result};
+use dhow_types::{Context, Digest, Error, Result};
 use jiff::Timestamp;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::OwnedRwLockWriteGuard;
 
 /// The mark's name in the container's directory.
 const MARK: &str = "frozen-by-commit";
@@ -23,12 +25,15 @@ const MARK: &str = "frozen-by-commit";
 pub(crate) async fn commit(core: &Arc<Core>, request: CommitRequest) -> Result<Digest> {
     let container = core.registry().find(&request.container)?;
     let name = image::name(&request.repository, &request.tag)?;
-    // One at a time of each container: the end of one would thaw what another one reads.
-    let one = container.committing.clone().lock_owned().await;
+    // One at a time of each container: the end of one would thaw what another one reads. Nor is it paused or unpaused
+    // meanwhile, or a program started in it that would stand still at its birth.
+    let alone = match request.pause {
+        true => Some(container.standing.clone().write_owned().await),
+        false => None,
+    };
     let shared = core.clone();
     blocking(move || {
-        let _one = one;
-        let made = make(&shared, &container, request, name)?;
+        let made = make(&shared, &container, request, name, alone)?;
         for warning in &made.warnings {
             tracing::warn!("commit {}: {warning}", container.id.short());
         }
@@ -42,6 +47,7 @@ fn make(
     container: &Container,
     request: CommitRequest,
     name: Option<dhow_types::Reference>,
+    alone: Option<OwnedRwLockWriteGuard<()>>,
 ) -> Result<dhow_store::Made> {
     let record = container.record();
     let what = |why: &str| Error::conflict(format!("You cannot commit container {} which is {why}", record.id));
@@ -59,11 +65,12 @@ fn make(
     // Before the container stands still. What it writes meanwhile is asked for when it comes.
     let upper = data.join("upper");
     let space = core.store.reserve_for_commit(&upper)?;
-    let frozen = match request.pause && record.state.status == Status::Running {
+    // One that is paused stands still already, and stays so.
+    let frozen = match request.pause && record.state.status == Status::Running && !container.is_paused() {
         true => Some(Frozen::new(core, &record)?),
         false => None,
     };
-    core.store.commit_within(&space, parent, &upper, document, move || drop(frozen))
+    core.store.commit_within(&space, parent, &upper, document, move || drop((frozen, alone)))
 }
 
 /// The image that the container was made from, and where its writable layer is.
@@ -89,9 +96,7 @@ struct Frozen {
 impl Frozen {
     fn new(core: &Core, record: &Record) -> Result<Self> {
         let what = || format!("pause container {} (commit without pausing: --no-pause)", record.id.short());
-        let missing = || Error::new(ErrorKind::Unavailable, "it has no control group");
-        let path = record.cgroup.as_ref().ok_or_else(missing).with_context(what)?;
-        let group = Group::open(&core.layout, path).with_context(what)?;
+        let group = pause::group(core, record).with_context(what)?;
         let mark = core.dirs.container(&record.id).join(MARK);
         // Before the freezing, so that there is no moment in which nobody knows of it.
         File::create(&mark).with_context(what)?;

@@ -3,12 +3,12 @@
 use crate::config::*;
 use crate::container::attach::{self, AttachTicket};
 use crate::container::create;
-use crate::core::{Core, blocking};
+use crate::core::{Core, blocking, to_the_end};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
 use crate::view::*;
-use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, shown, stop};
+use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stop};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
 use dhow_types::{Digest, Error, ErrorKind, Platform, Result};
@@ -85,7 +85,33 @@ impl Engine {
     }
     /// Stops a container: the signal, then after `timeout` seconds (-1: never) SIGKILL. `NotModified` if it does not run.
     pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
-        stop::stop(&self.core, name, timeout, signal).await
+        let (core, name, signal) = (self.core.clone(), name.to_owned(), signal.map(str::to_owned));
+        to_the_end(async move { stop::stop(&core, &name, timeout, signal.as_deref()).await }).await
+    }
+    /// Stops a container if it runs, as [`Engine::stop`] does, and starts it.
+    pub async fn restart(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+        let (core, name, signal) = (self.core.clone(), name.to_owned(), signal.map(str::to_owned));
+        to_the_end(async move { stop::restart(&core, &name, timeout, signal.as_deref()).await }).await
+    }
+    /// Makes all processes of a container stand still.
+    pub async fn pause(&self, name: &str) -> Result<()> {
+        let (core, name) = (self.core.clone(), name.to_owned());
+        to_the_end(async move { pause::pause(&core, &name).await }).await
+    }
+    /// Lets a paused container go on.
+    pub async fn unpause(&self, name: &str) -> Result<()> {
+        let (core, name) = (self.core.clone(), name.to_owned());
+        to_the_end(async move { pause::unpause(&core, &name).await }).await
+    }
+    /// Gives a container another name.
+    pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let (name, new) = (name.trim(), new.trim());
+        let bare = |text: &str| text.strip_prefix('/').unwrap_or(text).to_owned();
+        if bare(name).is_empty() || bare(new).is_empty() {
+            return Err(Error::invalid("Neither old nor new names may be empty"));
+        }
+        let container = self.core.registry().find(name)?;
+        container.rename(bare(new)).await
     }
     /// Sends a signal (`KILL` if `None`).
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
@@ -99,6 +125,10 @@ impl Engine {
     /// Takes a place at the streams of a container, also before it is started.
     pub async fn attach(&self, name: &str, request: AttachRequest) -> Result<AttachTicket> {
         let container = self.core.registry().find(name)?;
+        if container.is_paused() {
+            let text = format!("container {name} is paused, unpause the container before attach");
+            return Err(Error::conflict(text));
+        }
         attach::attach(&self.core, &container, request)
     }
     /// Reads the log.

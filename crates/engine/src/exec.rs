@@ -107,7 +107,7 @@ impl Exec {
 
 /// Prepares one.
 pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecRequest) -> Result<String> {
-    container.running()?;
+    container.awake()?;
     if request.cmd.is_empty() || request.cmd[0].is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
@@ -133,7 +133,7 @@ pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecReque
 pub(crate) fn claim(core: &Core, id: &str, start: &ExecStart) -> Result<Arc<Exec>> {
     let exec = core.execs.find(id)?;
     let container = core.registry().find(exec.container.as_str())?;
-    container.running()?;
+    container.awake()?;
     let mut state = exec.state();
     if state.exit_code.is_some() {
         return Err(Error::conflict(format!("exec instance {id} has already run")));
@@ -221,9 +221,8 @@ async fn run(
     client: Option<(AttachOptions, OwnedFd)>,
 ) -> Result<i32> {
     let container = core.registry().find(exec.container.as_str())?;
-    let link = container.running()?;
-    let (shared, request) = (core.clone(), exec.request.clone());
-    let process = blocking(move || process(&shared, &container, &request, size)).await?;
+    let (shared, request, same) = (core.clone(), exec.request.clone(), container.clone());
+    let process = blocking(move || process(&shared, &same, &request, size)).await?;
     let (attach, fds) = match client {
         Some((options, fd)) => (Some(options), vec![fd]),
         None => (None, Vec::new()),
@@ -236,6 +235,9 @@ async fn run(
         attach,
         pid_file: None,
     };
+    // Nobody makes it stand still before the program runs.
+    let _together = container.standing.read().await;
+    let link = container.awake()?;
     match link.call(Request::Exec(Box::new(launch)), fds).await? {
         Reply::ExecStarted { pid, warnings } => {
             for warning in warnings {

@@ -33,7 +33,8 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
     let core = core.clone();
     blocking(move || {
         let all = core.registry().all();
-        let running = all.iter().filter(|c| c.status() == Status::Running).count();
+        let alive = all.iter().filter(|c| c.status() == Status::Running).count();
+        let paused = all.iter().filter(|c| c.is_paused()).count();
         let uname = rustix::system::uname();
         let facts = &core.facts;
         let release = read("/etc/os-release");
@@ -48,8 +49,9 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
         Ok(InfoView {
             id: core.root_id.clone(),
             containers: all.len(),
-            running,
-            stopped: all.len() - running,
+            running: alive.saturating_sub(paused),
+            paused,
+            stopped: all.len() - alive,
             images: core.store.images()?.len(),
             driver: crate::shown::DRIVER.into(),
             driver_status: vec![

@@ -24,6 +24,7 @@ mod logs;
 mod machine;
 mod network;
 mod open;
+mod pause;
 pub mod plan;
 mod record;
 mod registry;

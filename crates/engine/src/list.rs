@@ -93,7 +93,7 @@ fn passes(c: &ContainerView, filters: &BTreeMap<String, Vec<String>>, context: &
                 Some((k, v)) => c.config.labels.get(k).is_some_and(|l| l == v),
                 None => c.config.labels.contains_key(v),
             }),
-            "status" => any(&|v| v == c.state.status.as_str()),
+            "status" => any(&|v| v == c.state.as_str()),
             "exited" => c.state.status == Status::Exited && any(&|v| v.parse() == Ok(c.state.exit_code)),
             "ancestor" => any(&|v| {
                 let image = (context.image)(v);

@@ -9,6 +9,7 @@ use crate::view::StateView;
 use crate::volumes;
 use dhow_cgroup::GroupPath;
 use dhow_net::{Endpoint, Mac};
+use dhow_store::ContainerRow;
 use dhow_types::{ContainerId, Context, Digest, Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,17 @@ impl Record {
             endpoint: None,
             sent_at: None,
         }
+    }
+
+    /// The row that holds it.
+    pub(crate) fn row(&self) -> Result<ContainerRow> {
+        Ok(ContainerRow {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            image: self.root.image(),
+            ephemeral: self.host.auto_remove,
+            doc: self.encode()?,
+        })
     }
 
     /// The document.

@@ -17,7 +17,8 @@ pub(crate) const DRIVER: &str = "overlay2";
 
 /// Everything about a container.
 pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
-    let record = container.record();
+    let mut record = container.record();
+    record.state.paused = container.is_paused();
     let mut command = merge::command(&record.config).into_iter();
     let dir = core.dirs.container(&record.id);
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();

@@ -1,8 +1,10 @@
-//! Ending containers: signals, stops with their timeout, and removal by force.
+//! Ending containers: signals, stops with their timeout, restarts, and removal by force.
 
 use crate::config::WaitCondition;
 use crate::container::Container;
 use crate::core::Core;
+use crate::link::Link;
+use crate::pause;
 use crate::plan::signal;
 use crate::view::Status;
 use dhow_shim::protocol::Request;
@@ -22,13 +24,38 @@ pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Re
     let refused = |e: Error| Error::new(e.kind(), format!("cannot kill container: {name}: {}", e.text()));
     if number == signal::KILL {
         container.running().map_err(refused)?;
-        return end(&container).await.map_err(refused);
+        return end(core, &container).await.map_err(refused);
     }
-    send(&container, number).await.map_err(refused)
+    send(core, &container, number).await.map_err(refused)
 }
 
-async fn send(container: &Container, signo: i32) -> Result<()> {
+/// Sends a signal, and lets a paused container go on that is meant to end by it.
+async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32) -> Result<()> {
     let link = container.running()?;
+    if signo == signal::KILL
+        && let Some(live) = container.shared().run()
+    {
+        // Before the signal, so that who pauses it at this moment thaws it again.
+        live.killed = true;
+    }
+    let sent = tell(container, &link, signo).await;
+    if sent.is_err()
+        && let Some(live) = container.shared().run()
+    {
+        live.killed = false;
+    }
+    let stop_signal = container.record().config.stop_signal;
+    let configured = stop_signal.as_deref().filter(|t| !t.is_empty()).and_then(|t| signal::parse(t).ok());
+    if sent.is_ok()
+        && signal::thaws(signo, configured)
+        && let Err(e) = pause::thaw(core, container).await
+    {
+        tracing::warn!("container {}: unpause it after a signal: {e}", container.id.short());
+    }
+    sent
+}
+
+async fn tell(container: &Container, link: &Link, signo: i32) -> Result<()> {
     match link.call(Request::Signal { exec_id: None, signo, all: false }, Vec::new()).await {
         // It has just ended.
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -39,9 +66,9 @@ async fn send(container: &Container, signo: i32) -> Result<()> {
 }
 
 /// SIGKILL, and the wait for the end.
-async fn end(container: &Container) -> Result<()> {
+async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
     let over = container.wait(WaitCondition::NotRunning)?;
-    match send(container, signal::KILL).await {
+    match send(core, container, signal::KILL).await {
         Err(e) if e.kind() != ErrorKind::Conflict => return Err(e),
         _ => {}
     }
@@ -61,12 +88,16 @@ pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, tex
     if container.status() != Status::Running {
         return Err(Error::new(ErrorKind::NotModified, format!("container {name} is already stopped")));
     }
+    halt(core, &container, timeout, text).await
+}
+
+async fn halt(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
     let config = container.record().config;
     let chosen = text.filter(|t| !t.is_empty()).or(config.stop_signal.as_deref().filter(|t| !t.is_empty()));
     let number = chosen.map_or(Ok(signal::TERM), signal::parse)?;
     let seconds = timeout.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let over = container.wait(WaitCondition::NotRunning)?;
-    match send(&container, number).await {
+    match send(core, container, number).await {
         // It ended by itself: that is what was wanted.
         Err(e) if e.kind() == ErrorKind::Conflict => return Ok(()),
         other => other?,
@@ -77,8 +108,30 @@ pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, tex
     }
     match tokio::time::timeout(Duration::from_secs(seconds as u64), over).await {
         Ok(_) => Ok(()),
-        Err(_) => end(&container).await,
+        Err(_) => end(core, container).await,
     }
+}
+
+/// Stops a container if it runs, and starts it.
+pub(crate) async fn restart(core: &Arc<Core>, name: &str, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+    let container = core.registry().find(name)?;
+    // Docker's kind of error, whatever went wrong.
+    let refused = |e: Error| Error::system(format!("Cannot restart container {name}: {}", e.text()));
+    let kept = container.kept();
+    if container.status() == Status::Running {
+        halt(core, &container, timeout, text).await.map_err(refused)?;
+    }
+    let started = match container.start().await {
+        // Somebody else was faster.
+        Err(e) if e.kind() == ErrorKind::NotModified => Ok(()),
+        other => other,
+    };
+    drop(kept);
+    if started.is_err() && container.record().host.auto_remove && container.status() == Status::Exited {
+        // What its end would have done.
+        let _ = container.remove(true).await;
+    }
+    started.map_err(refused)
 }
 
 /// Removes a container; a running one is killed first if `force`.
@@ -87,7 +140,7 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: b
     let removed = container.wait(WaitCondition::Removed)?;
     let auto = container.record().host.auto_remove;
     if force && container.status() == Status::Running {
-        end(&container).await?;
+        end(core, &container).await?;
     }
     match container.remove(volumes).await {
         // Its own removal came first.

@@ -42,6 +42,9 @@ impl Status {
 pub struct StateView {
     /// Where it is.
     pub status: Status,
+    /// Its processes stand still; it runs all the same. Known by the kernel, and not stored.
+    #[serde(skip)]
+    pub paused: bool,
     /// The kernel killed a process for lack of memory during the last run.
     pub oom_killed: bool,
     /// Process id on this machine, 0 unless it runs.
@@ -349,6 +352,8 @@ pub struct InfoView {
     pub containers: usize,
     /// Those that run.
     pub running: usize,
+    /// Those whose processes stand still.
+    pub paused: usize,
     /// Those that were stopped or never started.
     pub stopped: usize,
     /// Images.
@@ -417,11 +422,17 @@ pub struct VersionView {
 }
 
 impl StateView {
+    /// Docker's word for the whole.
+    pub fn as_str(&self) -> &'static str {
+        if self.paused { "paused" } else { self.status.as_str() }
+    }
+
     /// Docker's status column: `Created`, `Up 5 minutes`, `Exited (0) 2 hours ago`.
     pub fn summary(&self, now: Timestamp) -> String {
         let ago = |t: Option<Timestamp>| human_duration(t.map_or(0, |t| (now.as_second() - t.as_second()).max(0)));
         match self.status {
             Status::Created => "Created".to_owned(),
+            Status::Running if self.paused => format!("Up {} (Paused)", ago(self.started_at)),
             Status::Running => format!("Up {}", ago(self.started_at)),
             Status::Exited if self.finished_at.is_none() => "Created".to_owned(),
             Status::Exited => format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at)),
@@ -487,5 +498,8 @@ mod tests {
         assert_eq!(state(Status::Running, 0).summary(now), "Up 5 minutes");
         assert_eq!(state(Status::Exited, 137).summary(now), "Exited (137) About a minute ago");
         assert_eq!(StateView::default().summary(now), "Created");
+        let paused = StateView { paused: true, ..state(Status::Running, 0) };
+        assert_eq!((paused.summary(now).as_str(), paused.as_str()), ("Up 5 minutes (Paused)", "paused"));
+        assert_eq!(state(Status::Running, 0).as_str(), "running");
     }
 }

@@ -33,6 +33,9 @@ pub fn attach(context: &Context, args: AttachArgs) -> Result<i32> {
     if !inspected.state.running {
         bail!("cannot attach to a stopped container, start it first: dhow start -a {}", args.container);
     }
+    if inspected.state.paused {
+        bail!("You cannot attach to a paused container, unpause it first");
+    }
     let input = !args.no_stdin && inspected.config.open_stdin;
     if inspected.config.tty && input && !terminal::is_input() {
         bail!("cannot attach stdin to a TTY-enabled container because stdin is not a terminal");

@@ -1,31 +1,12 @@
-//! The commands that do one thing to each container they are given: start, stop, kill, rm, wait.
+//! The commands that start and end each container they are given: start, stop, kill, rm, wait.
 
 use super::context::Context;
+use super::each::{for_each, side_by_side};
 use super::{Exit, attach, keys, output, run};
 use anyhow::{Result, bail};
 use clap::Parser;
 use dhow_api::{ContainerInspect, WaitResponse};
 use dhow_client::query::{self, encode};
-
-/// Runs `each` for every name; prints the names that went well, says the others, and gives Docker's exit code.
-fn for_each(names: &[String], print: bool, mut each: impl FnMut(&str) -> Result<()>) -> Result<i32> {
-    let mut code = 0;
-    for name in names {
-        match each(name) {
-            Ok(()) if print => output::line(name),
-            Ok(()) => {}
-            // said already
-            Err(error) if error.downcast_ref::<Exit>().is_some() => {
-                code = error.downcast_ref::<Exit>().map_or(code, |Exit(c)| code.max(*c));
-            }
-            Err(error) => {
-                output::note(format!("{error:#}"));
-                code = 1;
-            }
-        }
-    }
-    Ok(code)
-}
 
 /// Start containers
 #[derive(Parser, Debug)]
@@ -88,10 +69,9 @@ pub struct StopArgs {
 
 /// `dhow stop`.
 pub fn stop(context: &Context, args: StopArgs) -> Result<i32> {
-    let client = context.client();
     let query = query::build(&[("t", args.timeout.map(|t| t.to_string())), ("signal", args.signal.clone())]);
-    for_each(&args.containers, true, |name| {
-        context.with_daemon(&client, |c| c.post_empty(&format!("/containers/{}/stop{query}", encode(name))))?;
+    side_by_side(context, &args.containers, |client, name| {
+        context.with_daemon(client, |c| c.post_empty(&format!("/containers/{}/stop{query}", encode(name))))?;
         Ok(())
     })
 }
@@ -109,10 +89,9 @@ pub struct KillArgs {
 
 /// `dhow kill`.
 pub fn kill(context: &Context, args: KillArgs) -> Result<i32> {
-    let client = context.client();
     let query = query::build(&[("signal", args.signal.clone())]);
-    for_each(&args.containers, true, |name| {
-        context.with_daemon(&client, |c| c.post_empty(&format!("/containers/{}/kill{query}", encode(name))))?;
+    side_by_side(context, &args.containers, |client, name| {
+        context.with_daemon(client, |c| c.post_empty(&format!("/containers/{}/kill{query}", encode(name))))?;
         Ok(())
     })
 }
@@ -131,12 +110,10 @@ pub struct RmArgs {
     containers: Vec<String>,
 }
 
-/// `dhow rm`. Several at once are removed side by side.
+/// `dhow rm`.
 pub fn rm(context: &Context, args: RmArgs) -> Result<i32> {
-    /// Removals under way at one time.
-    const WIDTH: usize = 8;
     let query = query::build(&[("force", query::flag(args.force)), ("v", query::flag(args.volumes))]);
-    let remove = |client: &dhow_client::Client, name: &str| -> Result<()> {
+    side_by_side(context, &args.containers, |client, name| {
         let path = format!("/containers/{}{query}", encode(name));
         match context.with_daemon(client, |c| c.send("DELETE", &path).and_then(dhow_client::Response::finish)) {
             // What is gone already is what `-f` asks for: said, but no failure.
@@ -146,33 +123,6 @@ pub fn rm(context: &Context, args: RmArgs) -> Result<i32> {
             }
             other => other.map(|_| ()),
         }
-    };
-    if args.containers.len() == 1 {
-        let client = context.client();
-        return for_each(&args.containers, true, |name| remove(&client, name));
-    }
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let results: Vec<std::sync::Mutex<Option<Result<()>>>> =
-        args.containers.iter().map(|_| Default::default()).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..WIDTH.min(args.containers.len()) {
-            scope.spawn(|| {
-                let client = context.client();
-                loop {
-                    let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some(name) = args.containers.get(at) else { break };
-                    let result = remove(&client, name);
-                    if let Ok(mut slot) = results[at].lock() {
-                        *slot = Some(result);
-                    }
-                }
-            });
-        }
-    });
-    let mut at = 0;
-    for_each(&args.containers, true, |_| {
-        at += 1;
-        results[at - 1].lock().ok().and_then(|mut r| r.take()).unwrap_or_else(|| bail!("the removal was cut short"))
     })
 }
 

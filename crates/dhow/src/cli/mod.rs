@@ -11,6 +11,7 @@ mod containers;
 pub mod context;
 mod df;
 mod df_parts;
+mod each;
 mod exec;
 mod file_out;
 mod image_rows;
@@ -18,6 +19,7 @@ mod images;
 mod info;
 mod inspect;
 pub mod keys;
+mod life;
 mod listing;
 mod logs;
 mod making;
@@ -101,6 +103,10 @@ const COMMANDS: &[Command] = &[
     command!("attach", "More", "Connect the terminal to a running container", attach::attach),
     command!("diff", "More", "Show what a container changed", audit::diff),
     command!("export", "More", "Write a container's file system as a tar archive", audit::export),
+    command!("restart", "More", "Stop containers if they run, and start them", life::restart),
+    command!("pause", "More", "Make all processes of containers stand still", life::pause),
+    command!("unpause", "More", "Let paused containers go on", life::unpause),
+    command!("rename", "More", "Give a container another name", life::rename),
     command!("kill", "More", "Send a signal to containers", containers::kill),
     command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
     command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
@@ -125,14 +131,11 @@ const UNBUILT: &[&str] = &[
     "manifest",
     "network",
     "node",
-    "pause",
     "plugin",
     "port",
     "pull",
     "push",
     "registry",
-    "rename",
-    "restart",
     "search",
     "secret",
     "service",
@@ -141,7 +144,6 @@ const UNBUILT: &[&str] = &[
     "swarm",
     "top",
     "trust",
-    "unpause",
     "update",
     "volume",
 ];
@@ -225,8 +227,8 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         ("container", "inspect") | ("image", "inspect") => "inspect",
         (
             "container",
-            "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "rm" | "run" | "start"
-            | "stop" | "wait",
+            "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "pause" | "rename"
+            | "restart" | "rm" | "run" | "start" | "stop" | "unpause" | "wait",
         ) => &sub,
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",

@@ -8,8 +8,8 @@ use crate::plan::{self, modes, rootfs::Writes};
 use crate::record::{New, Record, Root};
 use crate::undo::Undo;
 use crate::view::{Created, Status};
+use dhow_store::Durability;
 use dhow_store::merged::View;
-use dhow_store::{ContainerRow, Durability};
 use dhow_types::image::RunConfig;
 use dhow_types::{ContainerId, Context, Error, Platform, Result};
 use std::collections::BTreeSet;
@@ -69,16 +69,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 
     let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup });
-    core.store.db().put_container(
-        &ContainerRow {
-            id: record.id.to_string(),
-            name: record.name.clone(),
-            image: record.root.image(),
-            ephemeral: record.host.auto_remove,
-            doc: record.encode()?,
-        },
-        durability,
-    )?;
+    core.store.db().put_container(&record.row()?, durability)?;
     undo.keep();
     if let Some(image) = record.root.image() {
         core.store.touch(&image)?;

@@ -103,14 +103,9 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         let core = core.clone();
         warn(me, blocking(move || core.network.disconnect(&e)).await);
     }
-    let removed = if record.host.auto_remove {
-        match remove::remove(core, me, true).await {
-            Ok(()) => true,
-            Err(e) => {
-                warn(me, Err(e));
-                false
-            }
-        }
+    let goes = record.host.auto_remove && me.shared().restarts == 0;
+    let removed = if goes {
+        remove_itself(core, me).await
     } else {
         let mut shared = me.shared();
         let result = shared.result();
@@ -135,6 +130,17 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
             }
         });
     }
+    removed
+}
+
+/// Removes one that is to go with its end. True if it is gone.
+pub(super) async fn remove_itself(core: &Arc<Core>, me: &Arc<Container>) -> bool {
+    if !me.record().host.auto_remove {
+        return false;
+    }
+    let result = remove::remove(core, me, true).await;
+    let removed = result.is_ok();
+    warn(me, result);
     removed
 }
 

@@ -14,7 +14,8 @@
 //!
 //! Who may change what: only the task changes `record` and `live`; it takes `start`, `remove` and the shim's reports
 //! from one bounded queue. Everybody else reads under the lock, which is never held across I/O or an await.
-//! What does not change the state (signals, attach, resize, exec) speaks to the shim directly.
+//! What does not change the state (signals, attach, resize, exec) speaks to the shim directly. A run that is paused is
+//! Running: [`crate::pause`] and signals change what `live` says about that, in the order told there.
 
 pub(crate) mod attach;
 pub(crate) mod create;
@@ -23,6 +24,7 @@ mod log;
 mod prepare;
 mod recover;
 mod remove;
+mod rename;
 mod start;
 
 use crate::config::WaitCondition;
@@ -48,8 +50,9 @@ pub(crate) struct Container {
     queue: mpsc::Sender<Command>,
     /// Told whenever something in `shared` changes that somebody may wait for.
     changed: Notify,
-    /// Held by the commit that runs.
-    pub(crate) committing: Arc<tokio::sync::Mutex<()>>,
+    /// Held alone by what stops its processes or relies on their standing still (pause, unpause, commit), together by
+    /// starts of execs: a process that is born into a group that is freezing would hold its shim up.
+    pub(crate) standing: Arc<tokio::sync::RwLock<()>>,
     /// Counts the links to shims, so that a late report of an old one is known.
     generation: AtomicU64,
 }
@@ -65,6 +68,8 @@ pub(crate) struct Shared {
     pending: Vec<Pending>,
     /// Attach tickets that were given out and not yet used.
     tickets: usize,
+    /// Restarts that are under way: an end does not remove the container meanwhile.
+    restarts: usize,
     waits: Waits,
 }
 
@@ -72,7 +77,17 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     pub(crate) link: Arc<Link>,
-    generation: u64,
+    pub(crate) generation: u64,
+    /// Its processes stand still, because somebody asked for it.
+    pub(crate) paused: bool,
+    /// SIGKILL was sent: from now on nobody may stop its processes from ending.
+    pub(crate) killed: bool,
+}
+
+impl Live {
+    fn new(link: Arc<Link>, generation: u64) -> Self {
+        Self { link, generation, paused: false, killed: false }
+    }
 }
 
 /// What the task is asked to do.
@@ -80,6 +95,7 @@ pub(crate) struct Live {
 enum Command {
     Start(oneshot::Sender<Result<()>>),
     Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
+    Rename { name: String, reply: oneshot::Sender<Result<()>> },
     TakeUp(oneshot::Sender<Result<()>>),
     DropLog(oneshot::Sender<Result<()>>),
     Shim { generation: u64, report: Report },
@@ -95,14 +111,21 @@ impl Container {
     /// Starts the task of a container.
     pub(crate) fn spawn(core: &Arc<Core>, record: Record) -> Arc<Self> {
         let (queue, commands) = mpsc::channel(MAX_QUEUE);
-        let shared =
-            Shared { record, live: None, starting: false, pending: Vec::new(), tickets: 0, waits: Waits::default() };
+        let shared = Shared {
+            record,
+            live: None,
+            starting: false,
+            pending: Vec::new(),
+            tickets: 0,
+            restarts: 0,
+            waits: Waits::default(),
+        };
         let me = Arc::new(Self {
             id: shared.record.id.clone(),
             shared: Mutex::new(shared),
             queue,
             changed: Notify::new(),
-            committing: Arc::default(),
+            standing: Arc::default(),
             generation: AtomicU64::new(0),
         });
         tokio::spawn(run(core.clone(), me.clone(), commands));
@@ -131,6 +154,20 @@ impl Container {
         }
     }
 
+    /// Whether its processes stand still, because somebody asked for it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.shared().run().is_some_and(|live| live.paused)
+    }
+
+    /// The shim of a running container whose processes do not stand still.
+    pub(crate) fn awake(&self) -> Result<Arc<Link>> {
+        if self.is_paused() {
+            let text = format!("Container {} is paused, unpause the container before exec", self.id);
+            return Err(Error::conflict(text));
+        }
+        self.running()
+    }
+
     /// Starts it.
     pub(crate) async fn start(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
@@ -141,6 +178,18 @@ impl Container {
     pub(crate) async fn remove(&self, volumes: bool) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Remove { volumes, reply }, answer).await
+    }
+
+    /// Gives it another name.
+    pub(crate) async fn rename(&self, name: String) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Rename { name, reply }, answer).await
+    }
+
+    /// While the guard lives, an end does not remove it.
+    pub(crate) fn kept(self: &Arc<Self>) -> Kept {
+        self.shared().restarts += 1;
+        Kept(self.clone())
     }
 
     /// Finds out, when the engine opens, what became of it meanwhile.
@@ -209,10 +258,28 @@ impl Container {
     }
 }
 
+/// Keeps a container that would remove itself at its end.
+#[derive(Debug)]
+pub(crate) struct Kept(Arc<Container>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.shared().restarts -= 1;
+    }
+}
+
 /// The future of a report.
 pub(crate) type Reported = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Shared {
+    /// The run that goes on, if there is one.
+    pub(crate) fn run(&mut self) -> Option<&mut Live> {
+        match self.record.state.status {
+            Status::Running => self.live.as_mut(),
+            _ => None,
+        }
+    }
+
     /// What a wait gets.
     pub(crate) fn result(&self) -> WaitResult {
         WaitResult { code: i64::from(self.record.state.exit_code), error: None }
@@ -242,6 +309,9 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
                 if removed {
                     break;
                 }
+            }
+            Command::Rename { name, reply } => {
+                drop(reply.send(Box::pin(rename::rename(&core, &me, name)).await));
             }
             Command::TakeUp(reply) => {
                 let removed = Box::pin(recover::take_up(&core, &me)).await;

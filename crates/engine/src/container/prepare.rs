@@ -188,6 +188,17 @@ fn rootfs(core: &Core, record: &Record) -> Result<(Rootfs, Vec<PathBuf>)> {
         overlay.work = data.join("work");
         // Thrown away with the container: never worth a sync.
         overlay.volatile = record.host.auto_remove;
+        if overlay.volatile && !record.is_fresh() {
+            // The kernel mounts such a layer once, as it may be damaged after a power cut. This is a restart, and after
+            // a power cut the container is forgotten.
+            let mark = overlay.work.join("work/incompat");
+            match std::fs::remove_dir_all(&mark) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(e).with_context(|| format!("remove {}", mark.display()));
+                }
+                _ => {}
+            }
+        }
     }
     Ok((rootfs, lower))
 }

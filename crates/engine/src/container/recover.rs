@@ -3,6 +3,7 @@
 use super::{Container, Live, exit};
 use crate::core::Core;
 use crate::link::{FIRST, Link, answer};
+use crate::pause;
 use crate::view::Status;
 use dhow_shim::client::{connect, send_request};
 use dhow_shim::protocol::{Reply, Request, State};
@@ -41,7 +42,8 @@ pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
     if recorded.status != Status::Running {
         // A socket without a shim is left by one that was killed.
         let _ = std::fs::remove_file(&socket);
-        return false;
+        // One that removes itself is there after its end only while it is restarted, which nobody goes on with.
+        return recorded.status == Status::Exited && exit::remove_itself(core, me).await;
     }
     let status = exit::recover(core, me).await;
     exit::ended(core, me, status).await
@@ -61,7 +63,7 @@ async fn link(core: &Arc<Core>, me: &Arc<Container>) -> Result<Option<State>> {
     let (link, first) = Link::start(stream, report)?;
     match answer(first).await? {
         Reply::State(state) => {
-            me.shared().live = Some(Live { link, generation });
+            me.shared().live = Some(Live::new(link, generation));
             Ok(Some(state))
         }
         _ => Ok(None),
@@ -72,7 +74,11 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     if let Some(status) = state.exit {
         return exit::ended(core, me, status).await;
     }
+    let paused = pause::found(core, me).await;
     let mut shared = me.shared();
+    if let Some(live) = &mut shared.live {
+        live.paused = paused;
+    }
     let known = &mut shared.record.state;
     known.status = Status::Running;
     known.pid = state.pid;

@@ -15,10 +15,12 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
         let mut shared = me.shared();
         let before = shared.record.state.status;
         if before == Status::Running {
+            let why = match shared.run().is_some_and(|live| live.paused) {
+                true => "paused and must be unpaused first",
+                false => "running: stop the container before removing or force remove",
+            };
             let name = &shared.record.name;
-            return Err(Error::conflict(format!(
-                "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
-            )));
+            return Err(Error::conflict(format!("cannot remove container \"/{name}\": container is {why}")));
         }
         shared.record.state.status = Status::Removing;
         (shared.record.clone(), before)

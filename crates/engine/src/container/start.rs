@@ -35,6 +35,9 @@ pub(super) async fn start(core: &Arc<Core>, me: &Arc<Container>) -> (Result<()>,
 
 fn may_start(me: &Container) -> Result<()> {
     match me.status() {
+        Status::Running if me.is_paused() => {
+            Err(Error::conflict("cannot start a paused container, try unpause instead"))
+        }
         Status::Running => Err(Error::new(ErrorKind::NotModified, format!("container {} is already running", me.id))),
         Status::Removing | Status::Dead => {
             Err(Error::conflict("container is marked for removal and cannot be started"))
@@ -104,7 +107,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
     state.finished_at = None;
     state.exit_code = 0;
     state.oom_killed = false;
-    shared.live = Some(Live { link, generation });
+    shared.live = Some(Live::new(link, generation));
     shared.starting = false;
     Ok(())
 }

@@ -45,6 +45,12 @@ pub const KILL: i32 = 9;
 /// SIGTERM.
 pub const TERM: i32 = 15;
 
+/// Whether a signal lets a paused container go on: SIGKILL, and what is meant to end it. Rule: Docker's, where a
+/// container without a stop signal of its own goes on by any.
+pub fn thaws(signal: i32, stop_signal: Option<i32>) -> bool {
+    signal == KILL || stop_signal.is_none_or(|own| own == signal)
+}
+
 /// The number of a signal.
 pub fn parse(text: &str) -> Result<i32> {
     let bad = || Error::invalid(format!("Invalid signal: {text}"));
@@ -68,6 +74,15 @@ pub fn parse(text: &str) -> Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_wakes_a_paused_container() {
+        for (signal, stop_signal, want) in
+            [(KILL, None, true), (KILL, Some(3), true), (3, Some(3), true), (TERM, Some(3), false), (1, None, true)]
+        {
+            assert_eq!(thaws(signal, stop_signal), want, "{signal} {stop_signal:?}");
+        }
+    }
 
     #[test]
     fn table() {

@@ -105,11 +105,12 @@ fn add_legacy_network_fields(settings: &mut Value) {
 }
 
 fn state(state: StateView) -> api::ContainerState {
-    let StateView { status, oom_killed, pid, exit_code, error, started_at, finished_at } = state;
+    let word = state.as_str().to_owned();
+    let StateView { status, paused, oom_killed, pid, exit_code, error, started_at, finished_at } = state;
     api::ContainerState {
-        status: status.as_str().to_owned(),
+        status: word,
         running: status == Status::Running,
-        paused: false,
+        paused,
         restarting: false,
         oom_killed,
         dead: status == Status::Dead,
@@ -141,7 +142,7 @@ pub(crate) fn summary(view: ContainerView, now: Timestamp) -> api::ContainerSumm
         size_rw: view.size_rw.unwrap_or(0),
         size_root_fs: view.size_root_fs.unwrap_or(0),
         labels: view.config.labels,
-        state: view.state.status.as_str().to_owned(),
+        state: view.state.as_str().to_owned(),
         status: view.state.summary(now),
         host_config: api::ContainerSummaryHostConfig {
             network_mode: view.host.network_mode,

@@ -75,6 +75,30 @@ pub(crate) async fn kill(engine: &Engine, call: Call) -> Result<Reply> {
     Ok(Reply::status(StatusCode::NO_CONTENT))
 }
 
+/// `POST /containers/{id}/restart`
+pub(crate) async fn restart(engine: &Engine, call: Call) -> Result<Reply> {
+    engine.restart(&call.name, call.query.number("t")?, call.query.get("signal")).await?;
+    Ok(Reply::status(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{id}/pause`
+pub(crate) async fn pause(engine: &Engine, call: Call) -> Result<Reply> {
+    engine.pause(&call.name).await?;
+    Ok(Reply::status(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{id}/unpause`
+pub(crate) async fn unpause(engine: &Engine, call: Call) -> Result<Reply> {
+    engine.unpause(&call.name).await?;
+    Ok(Reply::status(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{id}/rename`
+pub(crate) async fn rename(engine: &Engine, call: Call) -> Result<Reply> {
+    engine.rename(&call.name, call.query.get("name").unwrap_or_default()).await?;
+    Ok(Reply::status(StatusCode::NO_CONTENT))
+}
+
 /// `POST /containers/{id}/resize`
 pub(crate) async fn resize(engine: &Engine, call: Call) -> Result<Reply> {
     let (height, width) = size(&call)?;

@@ -1,5 +1,6 @@
 //! All cases, by subject.
 
+mod again;
 mod archive;
 mod budget;
 mod clients;
@@ -17,6 +18,7 @@ mod logs;
 mod making;
 mod network;
 mod overlay;
+mod pause;
 mod prune;
 mod recovery;
 mod run;
@@ -42,6 +44,8 @@ pub fn all() -> Vec<Case> {
         run::cases(),
         exec::cases(),
         lifecycle::cases(),
+        pause::cases(),
+        again::cases(),
         logs::cases(),
         images::cases(),
         images_ls::cases(),
