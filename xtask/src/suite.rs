@@ -18,11 +18,14 @@ const PACKAGES: &[&str] = &[
     // /etc/protocols, by which nft writes `tcp` where it would write `6`
     "netbase",
     "nftables",
+    // with skopeo: other tools' reading of archives
+    "podman",
     "procps",
     "python3",
     "python3-docker",
     "python3-seccomp",
     "qemu-system-x86",
+    "skopeo",
     "sqlite3",
     "strace",
     "util-linux",

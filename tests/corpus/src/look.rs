@@ -41,6 +41,9 @@ pub fn outline(root: &Path) -> Vec<String> {
     out
 }
 
+/// How [`describe`] shows a name that a directory lists and nobody can open.
+pub const LEADS_NOWHERE: &str = " leads nowhere";
+
 /// What a tree looks like: path, kind, mode, owner, device or size, time, link target, content digest, attributes.
 pub fn describe(root: &Path) -> Vec<String> {
     fn walk(dir: &Path, at: &str, out: &mut Vec<String>, links: &mut Vec<(u64, String)>) {
@@ -50,7 +53,14 @@ pub fn describe(root: &Path) -> Vec<String> {
         for name in names {
             let path = dir.join(&name);
             let shown = format!("{at}{}", printable(name.as_encoded_bytes()));
-            let m = std::fs::symlink_metadata(&path).unwrap();
+            let m = match std::fs::symlink_metadata(&path) {
+                Ok(m) => m,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    out.push(format!("{shown}{LEADS_NOWHERE}"));
+                    continue;
+                }
+                Err(e) => panic!("{}: {e}", path.display()),
+            };
             let t = m.file_type();
             let mut line = format!("{shown} {:o} {}:{} t{}.{}", m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec());
             if t.is_symlink() {

@@ -42,8 +42,15 @@ struct Making {
     random: Random,
     tar: Tar,
     there: BTreeMap<String, There>,
+    /// What the entry of each file said of it, since an entry for a hard link says the same of the same file.
+    said: BTreeMap<String, Said>,
     whiteouts: bool,
+    /// Whether an entry may replace an earlier one.
+    replaces: bool,
 }
+
+/// Header and extended records.
+type Said = (Head, Vec<(&'static str, Vec<u8>)>);
 
 /// How many entries an archive has at most.
 const ENTRIES: usize = 60;
@@ -52,7 +59,23 @@ const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 /// The tar of a layer; with `whiteouts` also of one that deletes from layers below.
 pub fn layer(seed: u64, whiteouts: bool) -> Vec<u8> {
-    let mut making = Making { random: Random::new(seed), tar: Tar::new(), there: BTreeMap::new(), whiteouts };
+    make(seed, whiteouts, true)
+}
+
+/// The same without entries that replace others, which Podman refuses.
+pub fn distinct(seed: u64, whiteouts: bool) -> Vec<u8> {
+    make(seed, whiteouts, false)
+}
+
+fn make(seed: u64, whiteouts: bool, replaces: bool) -> Vec<u8> {
+    let mut making = Making {
+        random: Random::new(seed),
+        tar: Tar::new(),
+        there: BTreeMap::new(),
+        said: BTreeMap::new(),
+        whiteouts,
+        replaces,
+    };
     making.put(Head::new(b'5', "./"), "./", "", &[]);
     for _ in 0..making.random.below(ENTRIES) + 4 {
         making.entry();
@@ -77,7 +100,11 @@ impl Making {
     /// A path at which a leaf may be put: a new name, or something that is no directory.
     fn leaf(&mut self) -> Option<String> {
         let path = self.place();
-        (self.there.get(&path) != Some(&There::Dir) && path.len() < 900).then_some(path)
+        let free = match self.there.get(&path) {
+            None => true,
+            Some(there) => self.replaces && *there != There::Dir,
+        };
+        (free && path.len() < 900).then_some(path)
     }
 
     fn entry(&mut self) {
@@ -95,6 +122,9 @@ impl Making {
             let dirs: Vec<String> = self.there.iter().filter(|t| *t.1 == There::Dir).map(|t| t.0.clone()).collect();
             if !dirs.is_empty() {
                 let path = format!("{}/.wh..wh..opq", dirs[self.random.below(dirs.len())]);
+                if !self.replaces && self.there.insert(path.clone(), There::Other).is_some() {
+                    return;
+                }
                 self.put(Head::new(b'0', ""), &path, "", &[]);
             }
             return;
@@ -158,7 +188,11 @@ impl Making {
     fn put(&mut self, mut head: Head, path: &str, link: &str, data: &[u8]) {
         let marker = path.contains(".wh.");
         let hard = head.kind == b'1';
-        let mut records: Vec<(&str, Vec<u8>)> = Vec::new();
+        let mut records: Vec<(&'static str, Vec<u8>)> = Vec::new();
+        if let Some((target, its)) = self.said.get(link).filter(|_| hard) {
+            head = Head { kind: b'1', ..target.clone() };
+            records.clone_from(its);
+        }
         if !hard && !marker {
             let link_or_dir = matches!(head.kind, b'2' | b'5');
             // Links have no mode of their own.
@@ -180,6 +214,7 @@ impl Making {
                 _ => {}
             }
         }
+        self.said.insert(path.to_owned(), (head.clone(), records.clone()));
         head.size = data.len() as u64;
         head.name = path.as_bytes().to_vec();
         head.link = link.as_bytes().to_vec();

@@ -310,8 +310,11 @@ impl Tree {
                 let stat = statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io)?;
                 if what(&stat) == What::Dir { self.make_opaque(&dir, name) } else { Ok(()) }
             }
-            // The same archive must give the same tree, so the time cannot be now.
-            Ok(()) => utimensat(&dir.fd, name, &times((0, 0)), AtFlags::SYMLINK_NOFOLLOW).map_err(io),
+            Ok(()) => {
+                // The same archive must give the same tree, so the time cannot be now.
+                utimensat(&dir.fd, name, &times((0, 0)), AtFlags::SYMLINK_NOFOLLOW).map_err(io)?;
+                self.mark(&dir, b".", xattr::WHITEOUTS)
+            }
             Err(e) => Err(io(e)),
         }
     }
@@ -393,11 +396,16 @@ impl Tree {
     // ---- attributes ----
 
     fn make_opaque(&self, dir: &Dir, name: &[u8]) -> Result<()> {
+        self.mark(dir, name, xattr::OPAQUE)
+    }
+
+    /// One of overlayfs' own marks on a directory.
+    fn mark(&self, dir: &Dir, name: &[u8], (key, value): (&[u8], &[u8])) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&dir.fd, name, flags, Mode::empty()).map_err(io)?;
-        xattr::set(&fd, xattr::OPAQUE.0, xattr::OPAQUE.1)
+        xattr::set(&fd, key, value)
             .map_err(io)
-            .context("mark a directory as opaque (the store's file system must take trusted attributes)")
+            .context("mark a directory for overlayfs (the store's file system must take trusted attributes)")
     }
 
     /// Owner, attributes and times of what cannot be opened.

@@ -7,6 +7,10 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 /// overlayfs' own mark of an opaque directory.
 pub(super) const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
+/// Tells overlayfs that a directory may hold whiteouts although no layer below has it, as where an image was squashed or
+/// put together by hand: else they show up as names that lead nowhere. Empty, it says nothing of an origin
+/// (`ovl_get_inode` in fs/overlayfs/inode.c).
+pub(super) const WHITEOUTS: (&[u8], &[u8]) = (b"trusted.overlay.origin", b"");
 /// Rules that files made in a directory inherit; set last, so that this unpacking does not inherit them.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 

@@ -11,6 +11,7 @@ use std::process::Command;
 
 super::cases!("overlay":
     layers_as_seen_and_as_exported, what_a_container_does_as_seen_exported_and_committed,
+    deletions_of_nothing_are_not_seen,
 );
 
 /// Prints every path below `/t` with its kind, mode, owner and time, and the content of files.
@@ -31,6 +32,21 @@ fn base() -> Result<Tar> {
 fn load(d: &Daemon, name: &str, layers: &[Vec<u8>]) -> Result<()> {
     let archive = docker_archive(Some(name), &config(layers), layers);
     d.with_input(&["load", "-q"], &archive)?.ok()?;
+    Ok(())
+}
+
+/// A layer that deletes what no layer below has, as squashed images do: overlayfs alone would list a name that leads
+/// nowhere, and the directory could not be removed.
+fn deletions_of_nothing_are_not_seen(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let upper = Tar::new().dir("t/d").file("t/d/.wh.gone", b"").file("t/d/there", b"1").file("t/.wh.too", b"").end();
+    // One whose place another entry takes, and one below it all: what is there stays.
+    let over = Tar::new().dir("t/e").file("t/e/.wh.x", b"").file("t/e/x", b"2").end();
+    load(d.as_ref(), "ghosts", &[base()?.end(), upper, over])?;
+    let script = "find /t | sort; rm -r /t/d /t/e && find /t";
+    let seen = d.ok(&["run", "--rm", "ghosts", "sh", "-c", script])?;
+    ensure!(seen == "/t\n/t/d\n/t/d/there\n/t/e\n/t/e/x\n/t", "{seen}");
+    d.ok(&["rmi", "ghosts"])?;
     Ok(())
 }
 
