@@ -1,6 +1,6 @@
 //! The same image gives the same tree as Podman's: random images of several layers, loaded by both.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
