@@ -129,6 +129,12 @@ document! {
         r#type: String,
     }
 
+    /// The answer to `GET /containers/{id}/top`.
+    pub struct TopResponse {
+        titles: Vec<String>,
+        processes: Vec<Vec<String>>,
+    }
+
     /// The answer to `POST /containers/{id}/wait`.
     pub struct WaitResponse {
         #[serde(skip_serializing_if = "is_zero")]

@@ -29,7 +29,7 @@ pub use check::{CheckDone, CheckFinding, CheckLine};
 pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig};
 pub use container::{
     ContainerInspect, ContainerState, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworks, Health,
-    HealthSummary, HealthcheckResult, PortSummary, WaitError, WaitResponse,
+    HealthSummary, HealthcheckResult, PortSummary, TopResponse, WaitError, WaitResponse,
 };
 pub use document::Empty;
 pub use exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, IdResponse, ProcessConfig};

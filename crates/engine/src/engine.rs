@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
 use crate::view::*;
-use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stop};
+use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stop, top};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
 use dhow_types::{Digest, Error, ErrorKind, Platform, Result};
@@ -112,6 +112,12 @@ impl Engine {
         }
         let container = self.core.registry().find(name)?;
         container.rename(bare(new)).await
+    }
+    /// The processes of a running container; `args` are words of `ps`.
+    pub async fn top(&self, name: &str, args: &str) -> Result<top::TopView> {
+        let container = self.core.registry().find(name)?;
+        let (core, args) = (self.core.clone(), args.to_owned());
+        blocking(move || top::top(&core, &container, &args)).await
     }
     /// Sends a signal (`KILL` if `None`).
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {

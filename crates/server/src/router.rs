@@ -18,6 +18,7 @@ pub(crate) enum Route {
     ContainerPause,
     ContainerUnpause,
     ContainerRename,
+    ContainerTop,
     ContainerResize,
     ContainerAttach,
     ContainerWait,
@@ -79,6 +80,7 @@ const BUILT: &[(&str, &str, Route)] = &[
     ("POST", "/containers/{id}/pause", Route::ContainerPause),
     ("POST", "/containers/{id}/unpause", Route::ContainerUnpause),
     ("POST", "/containers/{id}/rename", Route::ContainerRename),
+    ("GET", "/containers/{id}/top", Route::ContainerTop),
     ("POST", "/containers/{id}/resize", Route::ContainerResize),
     ("POST", "/containers/{id}/attach", Route::ContainerAttach),
     ("POST", "/containers/{id}/wait", Route::ContainerWait),
@@ -113,7 +115,6 @@ const BUILT: &[(&str, &str, Route)] = &[
 ];
 
 const UNBUILT: &[(&str, &str)] = &[
-    ("GET", "/containers/{id}/top"),
     ("GET", "/containers/{id}/stats"),
     ("POST", "/containers/{id}/update"),
     ("GET", "/containers/{id}/attach/ws"),

@@ -34,6 +34,7 @@ mod session;
 mod table;
 mod template;
 mod terminal;
+mod top;
 pub mod units;
 
 use crate::flags::parse::parse;
@@ -107,6 +108,7 @@ const COMMANDS: &[Command] = &[
     command!("pause", "More", "Make all processes of containers stand still", life::pause),
     command!("unpause", "More", "Let paused containers go on", life::unpause),
     command!("rename", "More", "Give a container another name", life::rename),
+    command!("top", "More", "Show the processes of a container", top::top),
     command!("kill", "More", "Send a signal to containers", containers::kill),
     command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
     command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
@@ -142,7 +144,6 @@ const UNBUILT: &[&str] = &[
     "stack",
     "stats",
     "swarm",
-    "top",
     "trust",
     "update",
     "volume",
@@ -228,7 +229,7 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         (
             "container",
             "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "pause" | "rename"
-            | "restart" | "rm" | "run" | "start" | "stop" | "unpause" | "wait",
+            | "restart" | "rm" | "run" | "start" | "stop" | "top" | "unpause" | "wait",
         ) => &sub,
         ("image", "ls" | "list") => "images",
         ("image", "rm" | "remove") => "rmi",

@@ -3,11 +3,16 @@
 
 /// The rows as text, one line each, with `header` first.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+    render_wide(header, rows, 10)
+}
+
+/// The same with another least width of the columns.
+pub fn render_wide(header: &[&str], rows: &[Vec<String>], least: usize) -> String {
     let width = |i: usize| {
         let cells = rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
         cells.chain([header[i].chars().count()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..header.len()).map(|i| (width(i) + 3).max(10)).collect();
+    let widths: Vec<usize> = (0..header.len()).map(|i| (width(i) + 3).max(least)).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut out = String::new();
         for (cell, width) in cells.zip(&widths) {

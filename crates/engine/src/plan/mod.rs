@@ -23,4 +23,5 @@ pub mod rootfs;
 pub mod security;
 pub mod signal;
 pub mod spec;
+pub mod top;
 pub mod user;

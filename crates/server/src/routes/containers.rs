@@ -6,7 +6,7 @@ use crate::convert::{config, container};
 use crate::reply::{Body, Reply};
 use crate::request::timestamp;
 use bytes::Bytes;
-use dhow_api::{ApiVersion, ContainerCreateRequest, ContainerCreateResponse, stdcopy};
+use dhow_api::{ApiVersion, ContainerCreateRequest, ContainerCreateResponse, TopResponse, stdcopy};
 use dhow_engine::view::StdStream;
 use dhow_engine::{AttachRequest, Engine, ListRequest, LogsRequest, WaitCondition};
 use dhow_types::{Context, Error, Result};
@@ -97,6 +97,12 @@ pub(crate) async fn unpause(engine: &Engine, call: Call) -> Result<Reply> {
 pub(crate) async fn rename(engine: &Engine, call: Call) -> Result<Reply> {
     engine.rename(&call.name, call.query.get("name").unwrap_or_default()).await?;
     Ok(Reply::status(StatusCode::NO_CONTENT))
+}
+
+/// `GET /containers/{id}/top`
+pub(crate) async fn top(engine: &Engine, call: Call) -> Result<Reply> {
+    let view = engine.top(&call.name, call.query.get("ps_args").unwrap_or_default()).await?;
+    Ok(Reply::json(&TopResponse { titles: view.titles, processes: view.processes }))
 }
 
 /// `POST /containers/{id}/resize`

@@ -25,6 +25,7 @@ mod run;
 mod security;
 mod space;
 mod terminal;
+mod top;
 
 use crate::runner::Case;
 
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         pause::cases(),
         again::cases(),
+        top::cases(),
         logs::cases(),
         images::cases(),
         images_ls::cases(),
