@@ -25,6 +25,7 @@ mod logs;
 mod making;
 mod names;
 pub mod output;
+mod port;
 mod progress;
 mod prune;
 mod prune_text;
@@ -109,6 +110,7 @@ const COMMANDS: &[Command] = &[
     command!("unpause", "More", "Let paused containers go on", life::unpause),
     command!("rename", "More", "Give a container another name", life::rename),
     command!("top", "More", "Show the processes of a container", top::top),
+    command!("port", "More", "Show where the ports of a container are published", port::port),
     command!("kill", "More", "Send a signal to containers", containers::kill),
     command!("wait", "More", "Wait until containers end and print their exit codes", containers::wait),
     command!("inspect", "More", "Show everything about containers and images as JSON", inspect::inspect),
@@ -134,7 +136,6 @@ const UNBUILT: &[&str] = &[
     "network",
     "node",
     "plugin",
-    "port",
     "pull",
     "push",
     "registry",
@@ -228,7 +229,7 @@ fn management(name: String, mut words: Vec<OsString>) -> (String, Vec<OsString>)
         ("container", "inspect") | ("image", "inspect") => "inspect",
         (
             "container",
-            "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "pause" | "rename"
+            "attach" | "commit" | "create" | "diff" | "exec" | "export" | "kill" | "logs" | "pause" | "port" | "rename"
             | "restart" | "rm" | "run" | "start" | "stop" | "top" | "unpause" | "wait",
         ) => &sub,
         ("image", "ls" | "list") => "images",

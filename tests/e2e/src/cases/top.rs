@@ -1,11 +1,12 @@
-//! `top`: the processes of a container, as `ps` shows them.
+//! `top` and `port`: the processes of a container, as `ps` shows them, and where its ports are reached.
 
 use super::clients::{docker, docker_ok, python};
 use crate::daemon::{Daemon, until};
 use crate::runner::World;
 use anyhow::{Context as _, Result, ensure};
+use std::process::Stdio;
 
-super::cases!("top": shows_its_processes_alone, columns_of_ps, what_top_refuses, docker_and_docker_py_show_the_same);
+super::cases!("top": shows_its_processes_alone, columns_of_ps, what_top_refuses, ports_by_number, docker_and_docker_py_show_the_same);
 
 /// A container with a shell and two programs, all of them there.
 fn three(d: &Daemon) -> Result<String> {
@@ -39,7 +40,7 @@ fn shows_its_processes_alone(w: &World) -> Result<()> {
     ensure!(rows[1][1] == main && rows[1][7].starts_with("sh -c sleep 1001"), "{rows:?}");
     ensure!(rows[2..].iter().all(|row| row[2] == main && row[7].starts_with("sleep 100")), "{rows:?}");
     // An exec's program is one of them; so is one that stands still.
-    let mut exec = d.command(&["exec", &id, "sleep", "1004"]).spawn()?;
+    let mut exec = d.command(&["exec", &id, "sleep", "1004"]).stderr(Stdio::null()).spawn()?;
     until("the exec to be shown", || Ok(d.ok(&["top", &id])?.contains("sleep 1004").then_some(())))?;
     d.ok(&["pause", &id])?;
     ensure!(d.ok(&["container", "top", &id])?.lines().count() == 5);
@@ -78,6 +79,29 @@ fn what_top_refuses(w: &World) -> Result<()> {
     let (status, _, body) = d.http("GET", &format!("/containers/{id}/top"), "")?;
     ensure!(status == 409, "{status} {body}");
     d.ok(&["rm", &id])?;
+    Ok(())
+}
+
+fn ports_by_number(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let publish = ["-p", "18443:443", "-p", "127.0.0.1:18080:80", "-p", "18053:53/udp", "--expose", "99"];
+    let id = d.ok(&[&["run", "-d", "--name", "open"], &publish[..], &["busybox", "sleep", "1000"]].concat())?;
+    for words in [&["open"][..], &["open", "443"], &["open", "80/tcp"], &["open", "53/udp"], &[&id[..12]]] {
+        let theirs = docker_ok(&d, &[&["port"], words].concat())?;
+        let ours = d.cli(&[&["port"], words].concat())?;
+        ensure!(ours.code == 0 && ours.out == theirs, "{words:?}: {ours:?} {theirs}");
+    }
+    ensure!(d.ok(&["container", "port", "open", "80"])? == "127.0.0.1:18080");
+    let all = d.ok(&["port", "open"])?;
+    ensure!(all.starts_with("53/udp -> 0.0.0.0:18053\n80/tcp -> "), "{all}");
+    for (port, want) in
+        [("53", "No public port '53' published for open"), ("99", "No public port"), ("x", "invalid port (x)")]
+    {
+        d.cli(&["port", "open", port])?.fails(1, &[want])?;
+    }
+    d.ok(&["stop", "-t", "0", "open"])?;
+    ensure!(d.ok(&["port", "open"])?.is_empty(), "one that does not run has none");
+    d.cli(&["port", "missing"])?.fails(1, &["No such container: missing"])?;
     Ok(())
 }
 
