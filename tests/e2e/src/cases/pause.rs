@@ -326,7 +326,7 @@ for refused in (k.pause, lambda: k.exec_run("true")):
 k.unpause()
 k.reload()
 assert k.status == "running", k.status
-assert k.exec_run(["echo", "awake"]).output == b"awake\n"
+assert k.exec_run(["sh", "-c", "exit 7"]).exit_code == 7
 k.pause()
 k.remove(force=True)
 print("all well")
