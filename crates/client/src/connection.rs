@@ -130,6 +130,7 @@ impl Client {
         let head = self.head("POST", path, &[("Content-Type", content_type), (name, &value)], None);
         conn.get_mut().write_all(&head)?;
         let mut to = conn.get_ref().try_clone()?;
+        let stop = to.try_clone()?;
         let sender = std::thread::Builder::new().name("upload".into()).spawn(move || {
             let sent = content.send(&mut to);
             if sent.is_err() {
@@ -138,9 +139,20 @@ impl Client {
             }
             sent
         })?;
-        let mut response = self.receive(conn, "POST")?;
-        response.sender = Some(sender);
-        Ok(response)
+        match self.receive(conn, "POST") {
+            Ok(mut response) => {
+                response.sender = Some(sender);
+                Ok(response)
+            }
+            // That it could not be read may be why the daemon got no more.
+            Err(error) => {
+                let _ = stop.shutdown(std::net::Shutdown::Both);
+                match sender.join() {
+                    Ok(Err(read)) => Err(read.into()),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
     /// Turns the connection of `POST path` into a raw two-way stream (attach, exec).
@@ -194,6 +206,12 @@ impl Response<'_> {
     /// A header field by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Sends no more, and fails if the request's body could not be read: for an answer that says that it was not whole.
+    pub fn reading_failed(&mut self) -> Result<()> {
+        let _ = self.body.from.get_ref().shutdown(std::net::Shutdown::Both);
+        self.sent()
     }
 
     /// Waits until the request's body is sent, or the daemon reads no more of it. An error is one of reading it.

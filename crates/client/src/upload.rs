@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{Read, Result, Seek as _, Write as _};
+use std::io::{ErrorKind, Read, Result, Seek as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 /// How much of a stream is one chunk.
@@ -65,6 +65,14 @@ fn send_file(file: &File, mut left: u64, to: &UnixStream) -> Result<()> {
             Ok(0) => return Err(std::io::Error::other("the file became shorter while it was sent")),
             Ok(n) => left -= n as u64,
             Err(Errno::INTR) => {}
+            // Not every file system can: then by hand, exactly as much.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                return match std::io::copy(&mut file.take(left), &mut &*to) {
+                    Ok(n) if n < left => Err(std::io::Error::other("the file became shorter while it was sent")),
+                    Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+                    other => other.map(drop),
+                };
+            }
             // The other side reads no more.
             Err(Errno::PIPE | Errno::CONNRESET) => break,
             Err(error) => return Err(error.into()),

@@ -1,13 +1,19 @@
 //! Fills a new volume with what the image has at its place, as Docker does.
+//!
+//! What was begun and broken off (a kill, a full disk) can be gone on with: every file appears whole or not at all, and
+//! what is there already stays as it is.
 
 use dhow_store::Reservation;
 use dhow_store::merged::{Attribute, Found, Leaf, MAX_NAMES, Node, Place, View, attributes, beneath, reopen};
 use dhow_types::{Context, Error, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// The name of a file that is not whole yet.
+const HALF: &str = ".dhow-half-copied";
 /// Deepest tree that is copied.
 const MAX_DEPTH: usize = 512;
 
@@ -22,6 +28,33 @@ pub(crate) fn fill(image: &View, path: &str, volume: &Path, space: &Reservation)
     directory(image, &source, target.as_fd(), 0, &mut names, space)
         .with_context(|| format!("copy {path} of the image into its volume"))?;
     Ok(true)
+}
+
+/// Bytes of the files that [`fill`] would copy.
+pub(crate) fn size(image: &View, path: &str) -> Result<u64> {
+    fn below(view: &View, place: &Place, depth: usize, names: &mut usize) -> Result<u64> {
+        let Some(source) = view.dir(place)?.filter(|_| depth <= MAX_DEPTH) else { return Ok(0) };
+        let (before, mut sum, mut dirs) = (*names, 0u64, Vec::new());
+        for name in source.names(names)? {
+            match source.child(&name)? {
+                Some(Node::Dir(place)) => dirs.push(place),
+                Some(Node::Leaf(leaf)) if leaf.kind() == FileType::RegularFile => {
+                    sum = sum.saturating_add(leaf.stat.st_size as u64);
+                }
+                _ => {}
+            }
+        }
+        drop(source);
+        for place in dirs {
+            sum = sum.saturating_add(below(view, &place, depth + 1, names)?);
+        }
+        *names = before;
+        Ok(sum)
+    }
+    match image.lookup(path)? {
+        Some(Found::Dir(source)) => below(image, &source, 0, &mut MAX_NAMES.clone()),
+        _ => Ok(0),
+    }
 }
 
 fn directory(
@@ -57,7 +90,10 @@ fn directory(
     // The layers' directories are closed before the next ones are opened: depth times layers would be many.
     drop(source);
     for (name, place) in below {
-        rustix::fs::mkdirat(target, &name, Mode::RWXU).map_err(std::io::Error::from)?;
+        match rustix::fs::mkdirat(target, &name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(std::io::Error::from(e).into()),
+        }
         let made = beneath(target, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
         directory(view, &place, made.as_fd(), depth + 1, names, space)?;
     }
@@ -69,18 +105,31 @@ fn directory(
 
 fn other(file: BorrowedFd<'_>, name: &OsStr, leaf: &Leaf, target: BorrowedFd<'_>) -> Result<()> {
     let (kind, stat) = (leaf.kind(), &leaf.stat);
+    if rustix::fs::statat(target, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(());
+    }
     match kind {
         FileType::RegularFile => {
             let mut from = reopen(file)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let to: OwnedFd = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)
+            // Left by one that was broken off.
+            let _ = rustix::fs::unlinkat(target, HALF, AtFlags::empty());
+            let to: OwnedFd = rustix::fs::openat(target, HALF, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(std::io::Error::from)
                 .with_context(|| format!("make {name:?}"))?;
             let mut to = std::fs::File::from(to);
             // Uses copy_file_range, which shares blocks where the file system can.
             std::io::copy(&mut from, &mut to).with_context(|| format!("copy {name:?}"))?;
             set_attributes(&attributes(file)?, to.as_fd())?;
-            metadata(to.as_fd(), stat)
+            metadata(to.as_fd(), stat)?;
+            // Somebody who has the volume, too, may have been faster.
+            match rustix::fs::renameat_with(target, HALF, target, name, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(()),
+                Err(Errno::EXIST) => {
+                    Ok(rustix::fs::unlinkat(target, HALF, AtFlags::empty()).map_err(std::io::Error::from)?)
+                }
+                Err(e) => Err(std::io::Error::from(e)).with_context(|| format!("make {name:?}")),
+            }
         }
         FileType::Symlink => {
             let link = rustix::fs::readlinkat(file, "", Vec::new()).map_err(std::io::Error::from)?;
@@ -169,5 +218,14 @@ mod tests {
         assert_eq!(std::fs::read_link(volume.join("link")).unwrap(), Path::new("../../etc/passwd"));
         assert_eq!(std::fs::metadata(&volume).unwrap().mode() & 0o7777, 0o1777);
         assert!(!fill(&image, "/nothing", &volume, &space).unwrap());
+        assert_eq!(size(&image, "/data").unwrap(), 6);
+        // What was broken off is gone on with; what is there stays.
+        std::fs::remove_file(volume.join("deep/f")).unwrap();
+        std::fs::write(volume.join("deep").join(HALF), "l").unwrap();
+        std::fs::write(volume.join("g"), "mine").unwrap();
+        assert!(fill(&image, "/data", &volume, &space).unwrap());
+        assert_eq!(std::fs::read(volume.join("deep/f")).unwrap(), b"low");
+        assert_eq!(std::fs::read(volume.join("g")).unwrap(), b"mine");
+        assert_eq!(std::fs::read_dir(volume.join("deep")).unwrap().count(), 1);
     }
 }

@@ -127,7 +127,8 @@ pub(crate) async fn restart(core: &Arc<Core>, name: &str, timeout: Option<i64>, 
         other => other,
     };
     drop(kept);
-    if started.is_err() && container.record().host.auto_remove && container.status() == Status::Exited {
+    // It may also have ended again at once, while this kept it.
+    if container.record().host.auto_remove && container.status() == Status::Exited {
         // What its end would have done.
         let _ = container.remove(true).await;
     }

@@ -39,6 +39,16 @@ impl Trash {
 
     /// Renames `path` within its directory and removes it later. A path that is not there is fine.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        self.discard_or(path, |path| self.remove_later(path.to_owned()))
+    }
+
+    /// The same for a path that somebody may want again at once: where it can't be renamed it is gone on return, which
+    /// may take long.
+    pub(crate) fn discard_now(&self, path: &Path) -> Result<()> {
+        self.discard_or(path, remove)
+    }
+
+    fn discard_or(&self, path: &Path, full: impl FnOnce(&Path)) -> Result<()> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
             return Ok(());
         };
@@ -46,9 +56,10 @@ impl Trash {
         match std::fs::rename(path, &gone) {
             Ok(()) => self.remove_later(gone),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            // A longer name may need a block that a full disk does not have: then it is removed where it is.
+            // A longer name may need a block that a full disk does not have: then it is removed where it is. Nobody finds
+            // it any more, and a start clears what nobody owns.
             Err(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
-                remove(path);
+                full(path);
             }
             Err(e) => return Err(e).with_context(|| format!("remove {}", path.display())),
         }

@@ -74,8 +74,8 @@ impl Volumes {
                             let row = VolumeRow { name: name.clone(), anonymous: *anonymous, doc: document(labels)? };
                             add(dirs, store, row, durability, undo)?;
                         }
-                        if *copy && is_empty(&place)? {
-                            copyup::fill(&image()?, &mount.destination, &place, &store.reserve(0)?)?;
+                        if *copy && (is_empty(&place)? || half_filled(&place)) {
+                            fill(&image()?, &mount.destination, &place, store)?;
                         }
                         Ok(())
                     })?;
@@ -155,10 +155,28 @@ pub(crate) fn all(store: &Store) -> Result<Vec<VolumeDisk>> {
         .collect())
 }
 
-/// Forgets a volume and discards its content.
+/// Forgets a volume and discards its content. Blocks.
 pub(crate) fn remove(dirs: &Dirs, store: &Store, trash: &crate::trash::Trash, name: &str) -> Result<()> {
     store.db().delete_volume(name, Durability::Lazy)?;
-    trash.discard(&dirs.volumes().join(name))
+    trash.discard_now(&dirs.volumes().join(name))
+}
+
+/// Fills a volume. The mark beside it stays until all is there, so that one that was broken off is gone on with: it
+/// looks filled, and is not.
+fn fill(image: &View, from: &str, place: &Path, store: &Store) -> Result<()> {
+    let space = store.reserve(copyup::size(image, from)?)?;
+    let mark = filling(place);
+    std::fs::File::create(&mark).with_context(|| format!("make {}", mark.display()))?;
+    copyup::fill(image, from, place, &space)?;
+    std::fs::remove_file(&mark).with_context(|| format!("remove {}", mark.display()))
+}
+
+fn half_filled(place: &Path) -> bool {
+    filling(place).exists()
+}
+
+fn filling(place: &Path) -> PathBuf {
+    place.with_file_name("filling")
 }
 
 fn is_empty(dir: &Path) -> Result<bool> {

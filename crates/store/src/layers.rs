@@ -5,7 +5,7 @@
 //! and those are cleared when the store is opened.
 
 use crate::db::{LayerBlob, LayerRow, NewImage};
-use crate::{Durability, Store, images, lock_anyway};
+use crate::{Durability, Store, images};
 use dhow_types::{Context as _, Digest, Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -41,7 +41,7 @@ impl Lease {
     pub(crate) fn hold(&mut self, digest: &Digest) -> Result<Option<LayerRow>> {
         let mut leases = self.store.publishing();
         let Some(diff_id) = self.store.inner.db.layer_received_as(digest)? else { return Ok(None) };
-        if lock_anyway(&self.store.inner.damaged).contains(&diff_id) {
+        if self.store.is_damaged(&diff_id) {
             return Ok(None);
         }
         let Some(row) = self.store.inner.db.layer(&diff_id)? else { return Ok(None) };
@@ -142,6 +142,7 @@ impl Store {
                 place(&from.displaced, &paths.displaced(id))?;
             }
             place(&from.tree, &there)?;
+            self.unmark_damaged(id);
         }
         for (blob, path) in &p.received {
             if let Some(path) = path
@@ -165,7 +166,7 @@ impl Store {
     /// What has come anew takes the place of a layer that was found damaged.
     fn replace_damaged(&self, layer: &Unpacked) -> Result<()> {
         let id = &layer.row.diff_id;
-        if !lock_anyway(&self.inner.damaged).contains(id) {
+        if !self.is_damaged(id) {
             return Ok(());
         }
         if self.inner.space.in_use(id) {
@@ -179,6 +180,7 @@ impl Store {
     pub(crate) fn collect(&self, leases: &mut Leases) -> Result<Vec<Digest>> {
         let (layers, blobs) = self.inner.db.remove_unused_layers(&|d| leases.held.contains_key(d))?;
         for id in &layers {
+            self.unmark_damaged(id);
             self.put_away(leases, &self.paths().layer(id));
             self.put_away(leases, &self.paths().recipe(id));
             self.put_away(leases, &self.paths().displaced(id));

@@ -6,6 +6,7 @@
 
 mod apply;
 mod check;
+mod damaged;
 pub mod db;
 mod diff;
 mod hello;
@@ -160,7 +161,9 @@ impl Store {
             trash,
             lock,
         };
-        Ok(Store { inner: Arc::new(inner) })
+        let store = Store { inner: Arc::new(inner) };
+        store.read_damaged();
+        Ok(store)
     }
 
     /// Closes the database and gives the lock back. Fails if somebody else has the store as well.

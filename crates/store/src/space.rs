@@ -284,7 +284,7 @@ impl crate::Store {
     /// Whether nothing at all can be written below the root.
     pub fn is_full(&self) -> bool {
         fstatvfs(&self.inner.space.root)
-            .is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < FULL || fs.f_favail == 0)
+            .is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < FULL || (fs.f_files > 0 && fs.f_favail == 0))
     }
 
     /// An error of something that was written below the root. Of a full disk, and of one that takes no writes any more,

@@ -55,10 +55,11 @@ pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
     );
     let mut response = client.upload(&path, "application/x-tar", file)?;
     if let Some(error) = super::progress::follow(&mut response.body)? {
+        response.reading_failed().context("read the archive")?;
         output::note(&error);
         return Ok(1);
     }
-    response.sent()?;
+    response.sent().context("read the archive")?;
     Ok(0)
 }
 

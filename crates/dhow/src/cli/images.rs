@@ -116,10 +116,15 @@ fn tree(client: &Client, images: &[ImageSummary]) -> Result<Vec<TreeImage>> {
     let disk: HashMap<&str, i64> = super::df_parts::images(&usage).iter().map(|i| (i.id.as_str(), i.size)).collect();
     let mut out = Vec::new();
     for image in images {
+        // One that can't be read has no platform to show; the others have.
         let document: Value = match client.get(&format!("/images/{}/json", query::encode_path(&image.id))) {
             Ok(document) => document,
             // Removed meanwhile.
             Err(e) if e.status() == Some(404) => continue,
+            Err(_) if !image.damaged.is_empty() => {
+                output::note(&image.damaged);
+                Value::Null
+            }
             Err(e) => return Err(e.into()),
         };
         let word = |name: &str| document[name].as_str().filter(|w| !w.is_empty()).map(str::to_owned);

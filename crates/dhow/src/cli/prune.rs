@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use dhow_api::{PruneReport, Version};
 use dhow_client::{Client, Error};
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 /// What all prunes share.
 #[derive(Args, Debug)]
@@ -248,11 +248,14 @@ fn demand_dhow(context: &Context, client: &Client, ask: &Ask) -> Result<()> {
     Ok(())
 }
 
+/// An answer may not be longer.
+const MAX_ANSWER: u64 = 1024;
+
 /// Asks, and reads one line. As in Docker an input that is no terminal may answer, and its end means no.
 fn confirm(question: &str) -> bool {
     output::text_out(format!("{question} [y/N] "));
     let mut answer = String::new();
     // An answer that can't be read is none.
-    let _ = std::io::stdin().lock().read_line(&mut answer);
+    let _ = std::io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer);
     answer.trim().eq_ignore_ascii_case("y")
 }

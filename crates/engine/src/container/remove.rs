@@ -1,7 +1,7 @@
 //! `remove`: the name is free and the rest is on its way out when this returns.
 
 use super::Container;
-use crate::core::Core;
+use crate::core::{Core, blocking};
 use crate::plan::mounts::Source;
 use crate::record::Record;
 use crate::view::Status;
@@ -43,7 +43,9 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     let mut failures = Vec::new();
     if with_volumes {
         for name in anonymous(core, &record) {
-            failures.extend(volumes::remove(&core.dirs, &core.store, &core.trash, &name).err());
+            let core = core.clone();
+            let removed = blocking(move || volumes::remove(&core.dirs, &core.store, &core.trash, &name)).await;
+            failures.extend(removed.err());
         }
     }
     let dir = core.dirs.container(&me.id);

@@ -19,8 +19,10 @@ pub(crate) struct Between {
 }
 
 impl Between {
-    /// One more image of a filter `before` (or `since`): all of them must hold.
+    /// One more image of a filter `before` (or `since`): all of them must hold. One that does not say when it was made
+    /// counts as older than all others, as in Docker.
     pub(crate) fn add(&mut self, is_before: bool, made: Option<Timestamp>) {
+        let made = Some(made.unwrap_or(Timestamp::MIN));
         let (side, choose): (_, fn(Timestamp, Timestamp) -> Timestamp) = match is_before {
             true => (&mut self.before, std::cmp::min),
             false => (&mut self.since, std::cmp::max),
@@ -208,7 +210,10 @@ mod tests {
         for (is_before, made) in [(true, 30), (true, 20), (true, 25), (false, 5), (false, 9), (false, 7)] {
             between.add(is_before, at(made));
         }
-        between.add(true, None);
+        between.add(false, None);
         assert_eq!((between.before, between.since), (at(20), at(9)));
+        // Nothing is older than what does not say when it was made.
+        between.add(true, None);
+        assert_eq!((between.before, between.since), (Some(Timestamp::MIN), at(9)));
     }
 }

@@ -145,6 +145,9 @@ impl Check<'_> {
             opaque_root: applied.opaque_root,
         };
         let differences = self.differences(&work, &source, &faults, &replayed)?;
+        if differences.is_empty() {
+            store.unmark_damaged(&row.diff_id);
+        }
         if !differences.is_empty() {
             let problems = differences.iter().map(ToString::to_string).collect();
             self.settle(&about, &row.diff_id, problems, Ok(Remade { work, row: right }));
@@ -191,7 +194,7 @@ impl Check<'_> {
     fn settle(&mut self, about: &str, id: &Digest, mut problems: Vec<String>, remade: Result<Remade<'_>>) {
         let (outcome, advice) = match remade {
             Err(_) => {
-                lock_anyway(&self.store.inner.damaged).insert(*id);
+                self.store.mark_damaged(id);
                 (Outcome::Wrong, Some(self.load_again(id)))
             }
             Ok(_) if !self.repair => (Outcome::Mendable, None),
@@ -303,7 +306,7 @@ impl Store {
             File::open(&path).and_then(|d| d.sync_all()).with_context(|| format!("sync {}", path.display()))?;
         }
         lock_anyway(&self.inner.images).clear();
-        lock_anyway(&self.inner.damaged).remove(id);
+        self.unmark_damaged(id);
         self.inner.db.put_layer(row, images::now())
     }
 }

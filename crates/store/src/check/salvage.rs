@@ -92,9 +92,14 @@ fn salvage(root: &Path, config: &StoreConfig, lock: lock::RootLock, report: &mut
     register_images(&store, report)?;
     set_aside_containers(&store, report)?;
 
-    // Closing it leaves one file with everything in it.
+    // One file with everything in it, or the old one stays: what is still in the journal would be lost with it.
+    store.inner.db.settle().context("finish the new database")?;
     let lock = store.close()?;
-    // Empty, and of no use to a file of another name.
+    let journal = root.join("dhow.db.new-wal");
+    if journal.metadata().is_ok_and(|m| m.len() > 0) {
+        return Err(Error::system(format!("{} could not be emptied: is the disk full?", journal.display())));
+    }
+    // Of no use to a file of another name.
     for part in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(root.join(format!("dhow.db.new{part}")));
     }

@@ -14,7 +14,7 @@ pub(crate) use check::DANGLING;
 pub use documents::{ContainerRow, VolumeRow};
 pub(crate) use images::{ImageRow, LayerBlob, LayerRow, NewImage};
 
-use dhow_types::{Context as _, Error, ErrorKind, FAILING_DISK, Result};
+use dhow_types::{Context as _, Digest, Error, ErrorKind, FAILING_DISK, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
@@ -131,6 +131,28 @@ impl Database {
     #[doc(hidden)]
     pub fn damage(&self, statements: &str) -> Result<()> {
         self.read(|c| c.execute_batch(&format!("PRAGMA foreign_keys = OFF; {statements}; PRAGMA foreign_keys = ON")))
+    }
+
+    /// The layers that are marked as damaged.
+    pub(crate) fn damaged_layers(&self) -> Result<Vec<Digest>> {
+        let keys: Vec<String> = self.read(|c| {
+            c.prepare_cached("SELECT substr(key, 9) FROM meta WHERE key LIKE 'damaged:%'")?
+                .query_map([], |r| r.get(0))?
+                .collect()
+        })?;
+        Ok(keys.iter().filter_map(|hex| Digest::from_hex(hex).ok()).collect())
+    }
+
+    /// Marks a layer as damaged, or takes the mark away.
+    pub(crate) fn set_damaged(&self, layer: &Digest, damaged: bool) -> Result<()> {
+        let key = format!("damaged:{}", layer.hex());
+        if damaged {
+            return self.set_meta(&key, "", Durability::Synced);
+        }
+        self.write(Durability::Lazy, |c| {
+            c.execute("DELETE FROM meta WHERE key = ?1", [&key]).map_err(db_error)?;
+            Ok(())
+        })
     }
 
     /// A value of the table `meta`.

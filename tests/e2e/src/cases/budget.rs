@@ -209,7 +209,9 @@ fn the_last_use_outlives_the_daemon(w: &World) -> Result<()> {
     ensure!(!first.is_empty());
     d.kill()?;
     d.up()?;
-    ensure!(last("a:1")? == first, "{first} became {}", last("a:1")?);
+    // A killed daemon may lose the last seconds of uses, not all of them.
+    let after = last("a:1")?;
+    ensure!(!after.is_empty() && after <= first, "{first} became {after}");
     // The second use in a few seconds is in memory until the daemon ends.
     use_it(&d, "a:1")?;
     use_it(&d, "a:1")?;

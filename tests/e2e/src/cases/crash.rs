@@ -268,6 +268,22 @@ fn damage_is_named_and_mended(w: &World) -> Result<()> {
     whole(&d.cli(&["system", "check"])?)?;
     d.ok(&["start", "holds"])?;
     d.ok(&["rm", "-f", "holds"])?;
+    // Found without a daemon, mended by the load of the next one.
+    std::fs::write(&file, "rubbish")?;
+    d.kill()?;
+    let r = d.cli(&["system", "check", "--root", &d.root().display().to_string()])?;
+    ensure!(r.code == 1 && r.out.contains("load it again: busybox"), "{r:?}");
+    d.up()?;
+    d.ok(&["load", "-i", &archive])?;
+    whole(&d.cli(&["system", "check"])?)?;
+    // A layer that came anew in another way is not taken for the damaged one.
+    std::fs::write(&file, "rubbish")?;
+    ensure!(d.cli(&["system", "check"])?.code == 1);
+    d.ok(&["rmi", "busybox"])?;
+    d.ok(&["load", "-i", &archive])?;
+    d.ok(&["run", "-d", "--name", "holds", "busybox", "sleep", "100000"])?;
+    d.ok(&["load", "-i", &archive])?;
+    d.ok(&["rm", "-f", "holds"])?;
     let r = d.cli(&["system", "check", "--format", "yaml"])?;
     ensure!(r.code == 1 && r.err.contains("only json is known"), "{r:?}");
     Ok(())
@@ -287,6 +303,8 @@ fn a_damaged_configuration_hides_nothing(w: &World) -> Result<()> {
     ensure!(status == 200 && of("dhow/hello:latest")["Damaged"].is_null(), "{body}");
     ensure!(of("busybox:latest")["Damaged"].as_str().is_some_and(|t| t.contains("load it again")), "{body}");
     ensure!(d.ok(&["images", "-q", "--no-trunc"])?.contains(&id), "the damaged image is not listed");
+    let tree = d.cli(&["images", "--tree"])?;
+    ensure!(tree.code == 0 && tree.out.contains("dhow/hello") && tree.err.contains("load it again"), "{tree:?}");
     for words in [&["run", "--rm", "busybox", "true"][..], &["inspect", "busybox"], &["history", "busybox"]] {
         let r = d.cli(words)?;
         ensure!(r.code != 0 && r.err.contains("is damaged") && r.err.contains("load it again"), "{words:?}: {r:?}");

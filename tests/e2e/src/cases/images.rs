@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use std::process::Command;
 
 super::cases!("images":
-    list_tag_and_remove, in_use_is_kept, load_forms, broken_archives_leave_nothing, inspect_documents, wrong_platform_is_named, platforms_asked_of_images, hello_comes_back,
+    list_tag_and_remove, in_use_is_kept, load_forms, broken_archives_leave_nothing, inspect_documents, wrong_platform_is_named, platforms_asked_of_images, what_cannot_be_read_is_named, hello_comes_back,
 );
 
 fn list_tag_and_remove(w: &World) -> Result<()> {
@@ -118,6 +118,16 @@ fn inspect_documents(w: &World) -> Result<()> {
 fn wrong_platform_is_named(w: &World) -> Result<()> {
     let d = w.daemon()?;
     d.cli(&["run", "--rm", "--platform", "linux/s390x", "busybox", "true"])?.fails(125, &["linux/s390x", "linux/"])?;
+    Ok(())
+}
+
+fn what_cannot_be_read_is_named(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let dir = d.dir.path().join("no-archive");
+    std::fs::create_dir_all(&dir)?;
+    let dir = dir.display().to_string();
+    d.cli(&["load", "-i", &dir])?.fails(1, &["read the archive", "Is a directory"])?;
+    d.cli(&["import", &dir])?.fails(1, &["Is a directory"])?;
     Ok(())
 }
 
