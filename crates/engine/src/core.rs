@@ -238,14 +238,6 @@ fn overlaps(lower: &Path, upper: &Path) -> bool {
     same && upper.starts_with(&lower)
 }
 
-/// Runs something to its end, also if the one who asked goes away meanwhile.
-pub(crate) async fn to_the_end<T: Send + 'static>(f: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(f).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::system(format!("an internal task failed: {e}"))),
-    }
-}
-
 /// Runs what blocks on a thread that may.
 pub(crate) async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(f).await {

@@ -3,7 +3,7 @@
 use crate::config::*;
 use crate::container::attach::{self, AttachTicket};
 use crate::container::create;
-use crate::core::{Core, blocking, to_the_end};
+use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
@@ -85,23 +85,19 @@ impl Engine {
     }
     /// Stops a container: the signal, then after `timeout` seconds (-1: never) SIGKILL. `NotModified` if it does not run.
     pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
-        let (core, name, signal) = (self.core.clone(), name.to_owned(), signal.map(str::to_owned));
-        to_the_end(async move { stop::stop(&core, &name, timeout, signal.as_deref()).await }).await
+        stop::stop(&self.core, name, timeout, signal).await
     }
     /// Stops a container if it runs, as [`Engine::stop`] does, and starts it.
     pub async fn restart(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
-        let (core, name, signal) = (self.core.clone(), name.to_owned(), signal.map(str::to_owned));
-        to_the_end(async move { stop::restart(&core, &name, timeout, signal.as_deref()).await }).await
+        stop::restart(&self.core, name, timeout, signal).await
     }
     /// Makes all processes of a container stand still.
     pub async fn pause(&self, name: &str) -> Result<()> {
-        let (core, name) = (self.core.clone(), name.to_owned());
-        to_the_end(async move { pause::pause(&core, &name).await }).await
+        pause::pause(&self.core, name).await
     }
     /// Lets a paused container go on.
     pub async fn unpause(&self, name: &str) -> Result<()> {
-        let (core, name) = (self.core.clone(), name.to_owned());
-        to_the_end(async move { pause::unpause(&core, &name).await }).await
+        pause::unpause(&self.core, name).await
     }
     /// Gives a container another name.
     pub async fn rename(&self, name: &str, new: &str) -> Result<()> {

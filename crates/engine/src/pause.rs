@@ -12,7 +12,7 @@ use dhow_cgroup::Group;
 use dhow_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
-/// Makes a container stand still.
+/// Makes a container stand still. Who calls this must bring it to its end.
 pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
     let container = core.registry().find(name)?;
     let _alone = container.standing.write().await;
