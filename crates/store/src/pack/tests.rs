@@ -36,6 +36,8 @@ fn seen(root: &Path) -> BTreeMap<Vec<u8>, String> {
         let mut names = vec![0; 65536];
         let n = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap();
         let mut names: Vec<&[u8]> = names[..n].split(|b| *b == 0).filter(|n| !n.is_empty()).collect();
+        // The store's own mark on directories with whiteouts.
+        names.retain(|n| *n != b"trusted.overlay.origin");
         names.sort_unstable();
         let value = |k: &[u8]| {
             let mut v = vec![0; 65536];

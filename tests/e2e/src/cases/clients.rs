@@ -18,6 +18,18 @@ pub(super) fn docker(d: &Daemon, words: &[&str]) -> Result<Command> {
     Ok(c)
 }
 
+/// Skips the case where Docker's client is older than 28: its words, orders and flags are others.
+pub(super) fn needs_docker_28() -> Result<()> {
+    let out = Command::new("docker").arg("--version").output().map(|o| o.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&out);
+    let version = said.split("version ").nth(1).and_then(|v| v.split('.').next()).and_then(|v| v.parse::<u32>().ok());
+    match version {
+        Some(28..) => Ok(()),
+        Some(old) => skip(format!("the docker command line is version {old}, and only from 28 on has these words")),
+        None => skip("the docker command line is not installed"),
+    }
+}
+
 /// What Docker's client prints, if it succeeds.
 pub(super) fn docker_ok(d: &Daemon, words: &[&str]) -> Result<String> {
     let out = docker(d, words)?.output()?;

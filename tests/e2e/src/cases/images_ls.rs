@@ -1,6 +1,6 @@
 //! Lists of images, their filters and formats, by dhow's command line, Docker's and docker-py; `inspect` and `rmi`.
 
-use super::clients::{ageless, docker, docker_ok, python};
+use super::clients::{ageless, docker, docker_ok, needs_docker_28, python};
 use super::prune::{age, image};
 use crate::daemon::Daemon;
 use crate::runner::World;
@@ -120,6 +120,7 @@ fn filters_by_every_client(w: &World) -> Result<()> {
 }
 
 fn lists_look_as_dockers(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     fill(&d)?;
     for words in [
@@ -271,6 +272,7 @@ fn counts_and_shared_sizes(w: &World) -> Result<()> {
 }
 
 fn a_tree_of_names(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     d.ok(&["rmi", "dhow/hello"])?;
     d.ok(&["tag", "busybox", "also:1"])?;
@@ -295,6 +297,7 @@ fn a_tree_of_names(w: &World) -> Result<()> {
 }
 
 fn what_fails_fails_as_with_docker(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.daemon()?;
     for (words, code, part) in [
         (&["images", "--filter", "dangling"][..], 125, "bad format of filter (expected name=value)"),
@@ -332,7 +335,8 @@ fn what_fails_fails_as_with_docker(w: &World) -> Result<()> {
 }
 
 fn inspect_of_several(w: &World) -> Result<()> {
-    let d = w.daemon()?;
+    needs_docker_28()?;
+    let d = w.own_daemon()?;
     d.ok(&["tag", "busybox", "inspected:1"])?;
     for words in [
         &["image", "inspect", "busybox", "dhow/hello"][..],
@@ -372,6 +376,7 @@ fn inspect_of_several(w: &World) -> Result<()> {
 }
 
 fn removal_of_several(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     for dockers in [false, true] {
         let run = |words: &[&str]| -> Result<(Option<i32>, String, String)> {

@@ -1,6 +1,6 @@
 //! `top` and `port`: the processes of a container, as `ps` shows them, and where its ports are reached.
 
-use super::clients::{docker, docker_ok, python};
+use super::clients::{docker, docker_ok, needs_docker_28, python};
 use crate::daemon::{Daemon, until};
 use crate::runner::World;
 use anyhow::{Context as _, Result, ensure};
@@ -83,6 +83,7 @@ fn what_top_refuses(w: &World) -> Result<()> {
 }
 
 fn ports_by_number(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     let publish = ["-p", "18443:443", "-p", "127.0.0.1:18080:80", "-p", "18053:53/udp", "--expose", "99"];
     let id = d.ok(&[&["run", "-d", "--name", "open"], &publish[..], &["busybox", "sleep", "1000"]].concat())?;
