@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("engine", &["types", "store", "net", "cgroup", "shim"]),
     ("client", &["api"]),
-    ("server", &["engine", "api", "types"]),
+    ("server", &["engine", "api", "types", "sys"]),
     ("dhow", &["types", "sys", "cgroup", "runtime", "store", "net", "shim", "api", "engine", "client", "server"]),
 ];
 

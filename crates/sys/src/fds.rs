@@ -14,6 +14,17 @@ pub fn cloexec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Bytes that were sent on a unix socket and not yet read by the other side (SIOCOUTQ in unix(7)), with what the kernel
+/// needs around them; 0 when all is read.
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut n: libc::c_int = 0;
+    // SAFETY: writes one int, which is there; the descriptor is borrowed and open.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut n) } {
+        0 => Ok(usize::try_from(n).unwrap_or(0)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Makes `number` (a standard stream, or one that nobody in this process owns) a copy of `fd` that survives execve.
 pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     if fd.as_raw_fd() == number {

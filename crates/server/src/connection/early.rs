@@ -115,6 +115,7 @@ pub(super) async fn answer<A: Answer>(
                 return tracing::debug!(%error, "a client left before its connection was taken over");
             }
             if let Some(connection) = into_fd(stream) {
+                super::handover::head_is_read(&connection).await;
                 take(connection, sent.into()).await;
             }
         }

@@ -7,6 +7,7 @@
 //! as an ordinary response body, through a pair of sockets (see [`late`]).
 
 mod early;
+mod handover;
 mod late;
 mod prefixed;
 
@@ -165,7 +166,10 @@ fn response(reply: Reply, upgrades: bool, upgrade: hyper::upgrade::OnUpgrade) ->
         Reply::Hijack(Hijack { content_type, take }) => {
             tokio::spawn(async move {
                 match upgrade.await.map(taken_back) {
-                    Ok(Some((connection, sent))) => take(connection, sent).await,
+                    Ok(Some((connection, sent))) => {
+                        handover::head_is_read(&connection).await;
+                        take(connection, sent).await
+                    }
                     Ok(None) => tracing::error!("an upgraded connection is of an unknown kind"),
                     Err(error) => tracing::debug!(%error, "a client left while its connection was upgraded"),
                 }

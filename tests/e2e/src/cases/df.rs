@@ -1,6 +1,6 @@
 //! Disk usage: Docker's tables, and a sum that is what `du` says.
 
-use super::clients::{ageless, docker_ok, python};
+use super::clients::{ageless, docker_ok, needs_docker_28, python};
 use crate::daemon::{Daemon, until};
 use crate::pty::Terminal;
 use crate::runner::World;
@@ -73,6 +73,7 @@ fn the_sum_is_what_du_says(w: &World) -> Result<()> {
 }
 
 fn tables_are_dockers(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     fill(&d)?;
     let theirs = |words: &[&str]| docker_ok(&d, words);

@@ -1,7 +1,7 @@
 //! Prunes: what goes and what stays, the questions, dry runs and dhow's own bounds, by dhow's command line, Docker's and
 //! docker-py.
 
-use super::clients::{docker, python};
+use super::clients::{docker, needs_docker_28, python};
 use crate::daemon::{Daemon, Ran, fed};
 use crate::pty::Terminal;
 use crate::runner::{World, skip};
@@ -146,6 +146,7 @@ fn containers_by_filter(w: &World) -> Result<()> {
 }
 
 fn volumes_and_networks(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.own_daemon()?;
     let volumes = || -> Result<Vec<(String, i64)>> {
         let (_, _, body) = d.http("GET", "/system/df?type=volume&verbose=1", "")?;
@@ -201,6 +202,7 @@ fn volumes_and_networks(w: &World) -> Result<()> {
 }
 
 fn questions_are_dockers(w: &World) -> Result<()> {
+    needs_docker_28()?;
     let d = w.daemon()?;
     for words in [
         &["image", "prune"][..],

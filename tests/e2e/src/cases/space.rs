@@ -58,7 +58,12 @@ fn settled(d: &Daemon) -> Result<Vec<(PathBuf, u64)>> {
 
 fn listing(d: &Daemon) -> Result<Vec<(PathBuf, u64)>> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, u64)>) -> Result<()> {
-        for entry in std::fs::read_dir(dir)? {
+        let entries = match std::fs::read_dir(dir) {
+            // On its way out.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let (path, meta) =
                 (entry.as_ref().map(std::fs::DirEntry::path), entry.as_ref().map(std::fs::DirEntry::metadata));
             let (Ok(path), Ok(Ok(meta))) = (path, meta) else { continue };
