@@ -4,7 +4,7 @@ use super::context::Context;
 use super::each::{for_each, side_by_side};
 use super::{Exit, attach, keys, output, run};
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{Args, Parser};
 use dhow_api::{ContainerInspect, WaitResponse};
 use dhow_client::query::{self, encode};
 
@@ -47,9 +47,9 @@ pub fn start(context: &Context, args: StartArgs) -> Result<i32> {
     })
 }
 
-/// Ask containers to end, then make them
-#[derive(Parser, Debug)]
-pub struct StopArgs {
+/// How containers are to end, and which: what `stop` and `restart` have in common.
+#[derive(Args, Debug)]
+pub struct End {
     /// Seconds to wait before they are killed; -1 waits for ever
     #[arg(
         short = 't',
@@ -64,13 +64,27 @@ pub struct StopArgs {
     signal: Option<String>,
     /// Containers, by name or id
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub containers: Vec<String>,
+}
+
+impl End {
+    /// As parameters of a request.
+    pub fn query(&self) -> String {
+        query::build(&[("t", self.timeout.map(|t| t.to_string())), ("signal", self.signal.clone())])
+    }
+}
+
+/// Ask containers to end, then make them
+#[derive(Parser, Debug)]
+pub struct StopArgs {
+    #[command(flatten)]
+    end: End,
 }
 
 /// `dhow stop`.
 pub fn stop(context: &Context, args: StopArgs) -> Result<i32> {
-    let query = query::build(&[("t", args.timeout.map(|t| t.to_string())), ("signal", args.signal.clone())]);
-    side_by_side(context, &args.containers, |client, name| {
+    let query = args.end.query();
+    side_by_side(context, &args.end.containers, |client, name| {
         context.with_daemon(client, |c| c.post_empty(&format!("/containers/{}/stop{query}", encode(name))))?;
         Ok(())
     })

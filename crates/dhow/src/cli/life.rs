@@ -1,5 +1,6 @@
 //! The commands that change a container that stays: restart, pause, unpause, rename.
 
+use super::containers::End;
 use super::context::Context;
 use super::each::{for_each, side_by_side};
 use super::{Exit, output};
@@ -10,28 +11,15 @@ use dhow_client::query::{self, encode};
 /// Stop containers if they run, and start them
 #[derive(Parser, Debug)]
 pub struct RestartArgs {
-    /// Seconds to wait before they are killed; -1 waits for ever
-    #[arg(
-        short = 't',
-        long = "timeout",
-        visible_alias = "time",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    timeout: Option<i64>,
-    /// Signal to send first
-    #[arg(short, long)]
-    signal: Option<String>,
-    /// Containers, by name or id
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    end: End,
 }
 
 /// `dhow restart`. One after the other, as they may need each other.
 pub fn restart(context: &Context, args: RestartArgs) -> Result<i32> {
     let client = context.client();
-    let query = query::build(&[("t", args.timeout.map(|t| t.to_string())), ("signal", args.signal.clone())]);
-    for_each(&args.containers, true, |name| {
+    let query = args.end.query();
+    for_each(&args.end.containers, true, |name| {
         context.with_daemon(&client, |c| c.post_empty(&format!("/containers/{}/restart{query}", encode(name))))?;
         Ok(())
     })

@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long it is looked again and again: about what a client needs that waits for the answer.
-const AT_ONCE: Duration = Duration::from_micros(500);
+/// How long it is looked again and again: more than a client needs that waits for the answer.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// How long a slow client is waited for altogether.
 const PATIENCE: Duration = Duration::from_millis(50);
 const STEP: Duration = Duration::from_millis(1);
@@ -18,7 +18,11 @@ pub(super) async fn head_is_read(connection: &OwnedFd) {
     while begin.elapsed() < PATIENCE {
         match dhow_sys::fds::unread(connection.as_fd()) {
             Ok(0) | Err(_) => return,
-            Ok(_) if begin.elapsed() < AT_ONCE => tokio::task::yield_now().await,
+            Ok(_) if begin.elapsed() < AT_ONCE => {
+                tokio::task::yield_now().await;
+                // The client may need this very processor.
+                std::thread::yield_now();
+            }
             Ok(_) => tokio::time::sleep(STEP).await,
         }
     }
