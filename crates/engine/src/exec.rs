@@ -234,6 +234,7 @@ async fn run(
         open_stdin: exec.request.attach_stdin,
         attach,
         pid_file: None,
+        capture: None,
     };
     // Nobody makes it stand still before the program runs.
     let _together = container.standing.read().await;

@@ -1,5 +1,6 @@
 //! What each request does to the container.
 
+use crate::capture::Capture;
 use crate::connection::Connection;
 use crate::exit;
 use crate::launch::{Pipes, Wanted, take_fd};
@@ -96,7 +97,11 @@ impl Supervisor {
             Some(options) => Some((take_fd(&mut fds, options.fd)?, options.clone())),
             None => None,
         };
+        if exec.capture.is_some() && (exec.process.terminal || exec.attach.is_some()) {
+            return Err(Error::invalid("an exec whose output is kept can have neither a terminal nor a client"));
+        }
         let wanted = Wanted {
+            together: exec.capture.is_some(),
             stdout: exec.attach.as_ref().is_some_and(|a| a.stdout),
             stderr: exec.attach.as_ref().is_some_and(|a| a.stderr),
         };
@@ -126,7 +131,11 @@ impl Supervisor {
         let adopted = pipes
             .outer(created.console())
             .and_then(|ends| Stdio::new(id, ends, policy))
-            .and_then(|stdio| self.add_process(Process::new(id, Some(exec.exec_id), pid, pidfd, stdio)))
+            .and_then(|stdio| {
+                let mut process = Process::new(id, Some(exec.exec_id), pid, pidfd, stdio);
+                process.capture = exec.capture.as_ref().map(|wanted| Box::new(Capture::new(wanted)));
+                self.add_process(process)
+            })
             .and_then(|()| match &exec.pid_file {
                 Some(path) => exit::write_atomically(path, pid.to_string().as_bytes()),
                 None => Ok(()),

@@ -113,8 +113,11 @@ pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Hos
         undo.group = Some(group);
         warnings.extend(said);
     }
-    let mut pipes =
-        Pipes::for_process(launch.spec.process.as_ref(), launch.open_stdin, Wanted { stdout: true, stderr: true })?;
+    let mut pipes = Pipes::for_process(
+        launch.spec.process.as_ref(),
+        launch.open_stdin,
+        Wanted { stdout: true, stderr: true, together: false },
+    )?;
     let bundle = launch.exit_path.parent().unwrap_or(Path::new("/"));
     let rootfs = match &launch.rootfs {
         Rootfs::Dir(path) => dhow_runtime::Rootfs::Dir(path),
@@ -186,6 +189,8 @@ pub struct Wanted {
     pub stdout: bool,
     /// Make a pipe for it; else it leads to `/dev/null`.
     pub stderr: bool,
+    /// Both through one pipe, in the order in which they are written; then the two above say nothing.
+    pub together: bool,
 }
 
 /// Both ends of a new process's stdio.
@@ -214,8 +219,11 @@ impl Pipes {
             let (read, write) = pipe()?;
             Ok((Some(read), write))
         };
-        let (hear_out, stdout) = output(wanted.stdout)?;
-        let (hear_err, stderr) = output(wanted.stderr)?;
+        let (hear_out, stdout) = output(wanted.stdout || wanted.together)?;
+        let (hear_err, stderr) = match wanted.together {
+            true => (None, stdout.try_clone().context("share a pipe for both outputs")?),
+            false => output(wanted.stderr)?,
+        };
         Ok(Self {
             inner: Some(dhow_runtime::Stdio::Fds { stdin, stdout, stderr }),
             outer: Some(Ends::Pipes { stdin: feed, stdout: hear_out, stderr: hear_err }),

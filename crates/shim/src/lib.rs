@@ -5,6 +5,7 @@
 //! kilobytes. Nothing here knows images, networks, HTTP or an asynchronous runtime; nothing here prints.
 
 mod attached;
+mod capture;
 pub mod client;
 mod clock;
 mod connection;

@@ -27,7 +27,10 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The version of this protocol. `Launch` with another one is refused.
-pub const VERSION: u32 = 1;
+///
+/// - 1: all but what stands below.
+/// - 2: [`Exec::capture`].
+pub const VERSION: u32 = 2;
 /// The largest frame; a longer one ends the connection.
 pub const MAX_FRAME: usize = 16 << 20;
 /// The most descriptors one frame may carry.
@@ -38,6 +41,8 @@ pub const MAX_LEFTOVER: usize = 1 << 20;
 pub const MAX_CLIENTS: usize = 256;
 /// The most exec processes alive in one container.
 pub const MAX_EXECS: usize = 1024;
+/// The most bytes kept for [`Exec::capture`].
+pub const MAX_CAPTURE: u32 = 64 << 10;
 /// The most control connections to one shim.
 pub const MAX_CONNECTIONS: usize = 64;
 
@@ -168,12 +173,15 @@ pub enum Event {
     Exited(ExitStatus),
     /// An exec process ended. Sent before its client's stream ends. As replies and events keep their order, a
     /// [`Request::State`] that is answered after the client saw the end comes after this event: ask before telling
-    /// anybody that an exec still runs.
+    /// anybody that an exec still runs. With [`Exec::capture`] it is sent when the output has ended, too.
     ExecExited {
         /// The id given in [`Exec`].
         exec_id: String,
         /// The exit code, 128 + n when killed by signal n.
         exit_code: i32,
+        /// What [`Exec::capture`] asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        captured: Option<Captured>,
     },
     /// The kernel killed something in the container's cgroup for want of memory.
     OomKilled,
@@ -354,6 +362,32 @@ pub struct Exec {
     /// Where its process id is written.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+    /// Keep the beginning of what it writes, and end it in time. Since version 2; not with a terminal.
+    #[serde(default)]
+    pub capture: Option<Capture>,
+}
+
+/// What is kept of an exec that nobody is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// The first so many bytes of both outputs together; at most [`MAX_CAPTURE`].
+    pub limit: u32,
+    /// After this time the process and its process group are killed.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What was kept of an exec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// What it wrote; what was no UTF-8 is replaced.
+    pub text: String,
+    /// It wrote more.
+    #[serde(default)]
+    pub cut: bool,
+    /// It was killed because its time was over.
+    #[serde(default)]
+    pub timed_out: bool,
 }
 
 /// Which seccomp filter an exec process gets.

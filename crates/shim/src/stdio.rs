@@ -10,6 +10,7 @@
 //! Nothing here knows control connections or how the process came to be.
 
 use crate::attached::{Attached, Input, QUEUE_LIMIT};
+use crate::capture::Capture;
 use crate::log::{Log, Stream};
 use crate::protocol::{AttachOptions, MAX_CLIENTS, MAX_LEFTOVER};
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
@@ -57,6 +58,8 @@ pub struct Turn<'a> {
     pub reactor: &'a Reactor,
     /// The log, for the container's own process.
     pub log: Option<&'a mut Log>,
+    /// What keeps the beginning of an exec's output.
+    pub capture: Option<&'a mut Capture>,
     /// A buffer of [`SCRATCH`] bytes.
     pub scratch: &'a mut [u8],
 }
@@ -343,6 +346,9 @@ impl Stdio {
                 let data = &turn.scratch[..n];
                 if let Some(log) = &mut turn.log {
                     log.write(stream, data);
+                }
+                if let Some(capture) = &mut turn.capture {
+                    capture.take(data);
                 }
                 for client in &mut self.clients {
                     client.output(stream, data);

@@ -11,6 +11,7 @@
 //!
 //! One thread, one epoll. What a request does is in `control`; how bytes flow is in `stdio`.
 
+use crate::capture::Capture;
 use crate::clock;
 use crate::connection::Connection;
 use crate::exit::{self, Ended};
@@ -52,13 +53,15 @@ pub struct Process {
     pub ended: Option<Ended>,
     /// Its output is awaited until then.
     linger_until: Option<Instant>,
+    /// Keeps its output until its end is told.
+    pub capture: Option<Box<Capture>>,
 }
 
 impl Process {
     /// A process that runs.
     pub fn new(id: u32, exec_id: Option<String>, pid: i32, pidfd: OwnedFd, stdio: Stdio) -> Self {
         let pidfd = Watched::new(pidfd, Token::Process(id));
-        Self { id, exec_id, pid, pidfd, stdio, ended: None, linger_until: None }
+        Self { id, exec_id, pid, pidfd, stdio, ended: None, linger_until: None, capture: None }
     }
     /// Nothing is left to do for it.
     fn is_over(&self) -> bool {
@@ -230,7 +233,8 @@ impl Supervisor {
         }
         let process = &mut self.processes[at];
         let log = if process.id == MAIN { self.log.as_mut() } else { None };
-        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, scratch: &mut self.scratch })
+        let capture = process.capture.as_deref_mut();
+        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, capture, scratch: &mut self.scratch })
     }
 
     fn output_ready(&mut self, id: u32, stream: Stream) {
@@ -258,10 +262,24 @@ impl Supervisor {
         match process.exec_id.clone() {
             Some(exec_id) => {
                 process.linger_until = Some(Instant::now() + LINGER);
-                self.broadcast(Event::ExecExited { exec_id, exit_code: ended.code });
+                // What is kept of its output goes with the news, when it is complete.
+                if process.capture.is_none() {
+                    self.broadcast(Event::ExecExited { exec_id, exit_code: ended.code, captured: None });
+                }
                 self.with_turn(at, |stdio, turn| stdio.read_rest(turn));
             }
             None => self.main_ended(at, ended),
+        }
+    }
+
+    /// The output of a process that has ended is complete: tells what was kept of it.
+    fn tell_capture(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        if let (Some(capture), Some(exec_id), Some(ended)) =
+            (process.capture.take(), process.exec_id.clone(), process.ended)
+        {
+            let captured = Some(capture.finish());
+            self.broadcast(Event::ExecExited { exec_id, exit_code: ended.code, captured });
         }
     }
 
@@ -311,7 +329,10 @@ impl Supervisor {
     fn after(&mut self) {
         let now = Instant::now();
         for at in (0..self.processes.len()).rev() {
-            let process = &self.processes[at];
+            let process = &mut self.processes[at];
+            if let (None, Some(capture)) = (process.ended, &mut process.capture) {
+                capture.enforce(process.pid, now);
+            }
             if process.ended.is_some() && process.id != MAIN {
                 let late = process.linger_until.is_some_and(|until| until <= now);
                 let over = process.stdio.output_ended() || late || self.exit.is_some();
@@ -321,6 +342,7 @@ impl Supervisor {
                         stdio.drain(turn);
                         stdio.close(turn);
                     });
+                    self.tell_capture(at);
                 }
                 if self.processes[at].is_over() {
                     let gone = self.processes.swap_remove(at);
@@ -371,7 +393,11 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Instant> {
         let retry = self.unrecorded.then(|| Instant::now() + RETRY);
-        self.processes.iter().filter_map(|p| p.linger_until).chain(retry).min()
+        let times = self.processes.iter().filter_map(|p| match (p.ended, &p.capture) {
+            (None, Some(capture)) => capture.deadline(),
+            _ => p.linger_until,
+        });
+        times.chain(retry).min()
     }
 
     fn timeout(&self, busy: bool) -> Option<Duration> {

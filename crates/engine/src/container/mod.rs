@@ -247,7 +247,7 @@ impl Container {
                 let (Some(me), Some(core)) = (me, core) else { return };
                 match report {
                     // At once, so that an exec's exit code is known to whoever asks after its stream ended.
-                    Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code }) => {
+                    Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code, .. }) => {
                         core.execs.exited(&exec_id, exit_code);
                     }
                     report => drop(me.queue.send(Command::Shim { generation, report }).await),

@@ -17,6 +17,8 @@ pub const CASES: &[Case] = &[
     ("execs::the_end_of_the_container_ends_them", the_end_of_the_container_ends_them),
     ("execs::detach_keys", detach_keys),
     ("execs::one_id_one_process", one_id_one_process),
+    ("execs::output_is_kept_for_who_asks", output_is_kept_for_who_asks),
+    ("execs::what_takes_too_long_is_ended_with_its_children", what_takes_too_long_is_ended_with_its_children),
 ];
 
 fn exec(id: &str, args: &[&str]) -> Exec {
@@ -27,6 +29,7 @@ fn exec(id: &str, args: &[&str]) -> Exec {
         open_stdin: false,
         attach: None,
         pid_file: None,
+        capture: None,
     }
 }
 
@@ -44,7 +47,7 @@ fn start(container: &mut Container, mut exec: Exec, stdin: bool) -> Result<(i32,
 fn exit_of(container: &mut Container, id: &str) -> i32 {
     loop {
         match container.connection.event().unwrap().unwrap() {
-            Event::ExecExited { exec_id, exit_code } if exec_id == id => return exit_code,
+            Event::ExecExited { exec_id, exit_code, .. } if exec_id == id => return exit_code,
             _ => continue,
         }
     }
@@ -172,5 +175,57 @@ fn one_id_one_process() {
     let (_, _client) = start(&mut container, exec("a", &["/bin/sleep", "1000"]), false).unwrap();
     let e = start(&mut container, exec("a", &["/bin/sleep", "1000"]), false).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Conflict);
+    end(container);
+}
+
+/// Runs `script` to its end with its output kept.
+fn kept(container: &mut Container, script: &str, capture: Capture) -> (i32, Captured) {
+    let order = Exec { capture: Some(capture), ..exec(script, &["/bin/sh", "-c", script]) };
+    container.connection.call(Request::Exec(Box::new(order)), &[]).unwrap();
+    loop {
+        match container.connection.event().unwrap().unwrap() {
+            Event::ExecExited { exec_id, exit_code, captured } if exec_id == script => {
+                return (exit_code, captured.unwrap());
+            }
+            _ => continue,
+        }
+    }
+}
+
+fn output_is_kept_for_who_asks() {
+    let place = Place::new();
+    let mut container = sleeper(&place);
+    let capture = |limit| Capture { limit, timeout_ms: None };
+    let (code, got) = kept(&mut container, "echo out; echo err >&2; echo out; exit 3", capture(4096));
+    let whole = |text: &str| Captured { text: text.into(), cut: false, timed_out: false };
+    assert_eq!((code, got), (3, whole("out\nerr\nout\n")));
+    assert_eq!(kept(&mut container, "true", capture(4096)), (0, whole("")));
+    // Far more than a pipe holds: nothing waits for a reader.
+    let (code, got) = kept(&mut container, "yes | head -c 1000000", capture(5));
+    assert_eq!((code, got), (0, Captured { cut: true, ..whole("y\ny\ny") }));
+    // Something that stays behind does not hold the answer up.
+    let (code, got) = kept(&mut container, "sleep 1000 & echo here", capture(4096));
+    assert_eq!((code, got), (0, whole("here\n")));
+    let order = Exec { capture: Some(capture(1)), ..exec("t", &["/bin/true"]) };
+    let refused = start(&mut container, order, false).map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidParameter, "{refused}");
+    assert_eq!(container.log(), []);
+    end(container);
+}
+
+fn what_takes_too_long_is_ended_with_its_children() {
+    let place = Place::new();
+    let mut container = sleeper(&place);
+    let script = "echo $$; sleep 1001 & sleep 1002; exit 0";
+    let (code, got) = kept(&mut container, script, Capture { limit: 4096, timeout_ms: Some(300) });
+    assert_eq!((code, got.timed_out, got.cut), (137, true, false));
+    until("the children are gone", || {
+        let (code, got) = kept(&mut container, "ps | grep 'sleep 100[12]$'", Capture { limit: 4096, timeout_ms: None });
+        assert!(code == 1 || !got.text.is_empty());
+        code == 1
+    });
+    // What ends in time is not touched.
+    let (code, got) = kept(&mut container, "exit 7", Capture { limit: 4096, timeout_ms: Some(600_000) });
+    assert_eq!((code, got.timed_out), (7, false));
     end(container);
 }
