@@ -4,7 +4,7 @@
 
 use crate::cli::check::{CheckArgs, Printer};
 use crate::cli::output;
-use crate::flags::parse::parse;
+use crate::flags::parse::{Count, Grammar, parse};
 use anyhow::{Result, bail};
 use dhow_api::{CheckDone, CheckFinding, CheckLine};
 use dhow_engine::view::CheckEvent;
@@ -12,7 +12,13 @@ use std::ffi::OsString;
 
 /// Runs it with the words behind `system check`; gives the exit code.
 pub fn main(words: Vec<OsString>) -> i32 {
-    let args: CheckArgs = match parse("check", words) {
+    let grammar = Grammar {
+        path: "system check",
+        usage: "[OPTIONS]",
+        arguments: Count { least: 0, most: Some(0) },
+        aliases: Vec::new(),
+    };
+    let args: CheckArgs = match parse(&grammar, words) {
         Ok(args) => args,
         Err(stop) => return stop.say(),
     };

@@ -22,22 +22,73 @@ pub struct InspectArgs {
     /// Sizes of containers too
     #[arg(short, long)]
     size: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// Show everything about containers as JSON
+#[derive(Parser, Debug)]
+pub struct ContainersArgs {
+    /// Go template or `json`
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Sizes too
+    #[arg(short, long)]
+    size: bool,
+    /// Containers, by name or id
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+/// Show everything about images as JSON
+#[derive(Parser, Debug)]
+pub struct ImagesArgs {
+    /// Go template or `json`
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
     /// Only if the image is for this platform (os/arch[/variant])
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Names or ids
-    #[arg(required = true, value_name = "NAME")]
+    /// Images, by name or id
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+/// What is asked for.
+struct Asked {
+    kinds: &'static [&'static str],
+    format: Option<String>,
+    size: bool,
+    platform: Option<Platform>,
     names: Vec<String>,
 }
 
 /// `dhow inspect`.
 pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
-    let kinds: &[&str] = match args.r#type.as_deref() {
+    let kinds: &'static [&'static str] = match args.r#type.as_deref() {
         None | Some("") => &["container", "image"],
         Some("container") => &["container"],
         Some("image") => &["image"],
         Some(other) => bail!("{other:?} is not a kind that dhow has; it has container and image"),
     };
+    show(context, &Asked { kinds, format: args.format, size: args.size, platform: None, names: args.names })
+}
+
+/// `dhow container inspect`.
+pub fn containers(context: &Context, args: ContainersArgs) -> Result<i32> {
+    let ContainersArgs { format, size, names } = args;
+    show(context, &Asked { kinds: &["container"], format, size, platform: None, names })
+}
+
+/// `dhow image inspect`.
+pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
+    let ImagesArgs { format, platform, names } = args;
+    show(context, &Asked { kinds: &["image"], format, size: false, platform, names })
+}
+
+fn show(context: &Context, args: &Asked) -> Result<i32> {
+    let kinds = args.kinds;
     let template = match args.format.as_deref() {
         None | Some("json" | "") => None,
         Some(text) => match Template::parse(&unescape(text)) {
@@ -48,9 +99,6 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
             }
         },
     };
-    if args.platform.is_some() && kinds != ["image"] {
-        bail!("--platform is for images: use it with `image inspect`");
-    }
     let client = context.client();
     let mut found: Vec<Value> = Vec::new();
     let mut wrong = Vec::new();

@@ -6,7 +6,7 @@
 mod settings;
 
 use crate::cli::output;
-use crate::flags::parse::parse;
+use crate::flags::parse::{Count, Grammar, parse};
 use anyhow::{Context as _, Result, bail};
 use settings::Settings;
 use std::ffi::OsString;
@@ -20,7 +20,13 @@ const BLOCKING_IDLE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Runs the daemon until a signal ends it; gives the exit code.
 pub fn main(words: Vec<OsString>) -> i32 {
-    let args: settings::DaemonArgs = match parse("daemon", words) {
+    let grammar = Grammar {
+        path: "daemon",
+        usage: "[OPTIONS]",
+        arguments: Count { least: 0, most: Some(0) },
+        aliases: Vec::new(),
+    };
+    let args: settings::DaemonArgs = match parse(&grammar, words) {
         Ok(args) => args,
         Err(stop) => return stop.say(),
     };

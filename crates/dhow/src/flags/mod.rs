@@ -9,4 +9,5 @@ pub mod env;
 pub mod parse;
 pub mod ports;
 pub mod request;
+pub mod scan;
 pub mod volumes;

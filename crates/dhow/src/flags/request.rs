@@ -271,7 +271,13 @@ mod tests {
 
     fn request(line: &str) -> Result<ContainerCreateRequest> {
         let words = line.split_whitespace().map(std::ffi::OsString::from).collect();
-        let words: Words_ = parse("run", words).map_err(|_| anyhow::anyhow!("usage"))?;
+        let grammar = crate::flags::parse::Grammar {
+            path: "run",
+            usage: "",
+            arguments: crate::flags::parse::Count { least: 1, most: None },
+            aliases: Vec::new(),
+        };
+        let words: Words_ = parse(&grammar, words).map_err(|_| anyhow::anyhow!("usage"))?;
         let caller = Caller {
             cwd: "/w".into(),
             home: None,

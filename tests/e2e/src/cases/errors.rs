@@ -10,7 +10,7 @@ super::cases!("errors":
 fn unknown_words(w: &World) -> Result<()> {
     let d = w.daemon()?;
     d.cli(&["run", "--nope", "busybox"])?.fails(125, &["unknown flag: --nope", "dhow run --help"])?;
-    d.cli(&["frobnicate"])?.fails(1, &["'frobnicate' is not a dhow command"])?;
+    d.cli(&["frobnicate"])?.fails(1, &["unknown command: dhow frobnicate"])?;
     d.cli(&["build", "."])?.fails(1, &["'build' is a command of Docker that dhow does not have yet"])?;
     d.cli(&["run", "--gpus", "all", "busybox"])?.fails(125, &["--gpus"])?;
     d.cli(&["run", "-m", "1x", "busybox"])?.fails(125, &["--memory", "1x"])?;

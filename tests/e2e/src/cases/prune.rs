@@ -492,7 +492,7 @@ fn what_is_refused(w: &World) -> Result<()> {
         ),
         (&["system", "prune", "-f", "--volumes", "--unused-for", "1d"], 1, "the last use of a volume is not recorded"),
         (&["system", "prune", "-f", "--keep-bytes", "1GB"], 1, "image prune"),
-        (&["image", "prune", "-f", "extra"], 1, "no place for the argument \"extra\""),
+        (&["image", "prune", "-f", "extra"], 1, "'dhow image prune' accepts no arguments"),
     ] {
         d.cli(words)?.fails(code, &[part]).with_context(|| format!("{words:?}"))?;
     }

@@ -1,0 +1,305 @@
+//! Every command that is built: how it is called, what stands behind it, who runs it. A table, and how words find their
+//! row; what a command does lives in its own module.
+
+use super::context::Context;
+use super::{
+    Exit, archives, attach, audit, check, containers, df, exec, images, info, inspect, life, logs, making, names, port,
+    prune, ps, run, top,
+};
+#[cfg(test)]
+use crate::flags::parse::ready;
+use crate::flags::parse::{Count, Grammar, parse};
+use std::ffi::OsString;
+
+/// A row.
+pub struct Command {
+    /// Every way to write it. The first is its name; of those below one word (`container ls`, `container list`) the first
+    /// is how usage lines name it.
+    pub names: &'static [&'static str],
+    /// Its part of the overview.
+    pub group: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What stands behind the name.
+    pub usage: &'static str,
+    /// How many arguments it takes.
+    pub arguments: Count,
+    /// Its flags, as clap knows them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests, until something prints all flags"))]
+    pub flags: fn() -> clap::Command,
+    run: fn(&Context, Call) -> anyhow::Result<i32>,
+}
+
+/// A command as it was written.
+pub struct Call {
+    /// The row.
+    pub command: &'static Command,
+    /// How it was called.
+    grammar: Grammar,
+    words: Vec<OsString>,
+}
+
+const fn count(least: usize, most: Option<usize>) -> Count {
+    Count { least, most }
+}
+const NONE: Count = count(0, Some(0));
+const ONE: Count = count(1, Some(1));
+const TWO: Count = count(2, Some(2));
+const UP_TO_ONE: Count = count(0, Some(1));
+const ONE_OR_TWO: Count = count(1, Some(2));
+const SOME: Count = count(1, None);
+
+fn flags_of<T: clap::CommandFactory>(_: fn(&Context, T) -> anyhow::Result<i32>) -> clap::Command {
+    T::command()
+}
+
+macro_rules! row {
+    ($names:expr, $group:literal, $summary:literal, $usage:literal, $arguments:expr, $function:path) => {
+        Command {
+            names: &$names,
+            group: $group,
+            summary: $summary,
+            usage: $usage,
+            arguments: $arguments,
+            flags: || flags_of($function),
+            run: |context, call| $function(context, parse(&call.grammar, call.words).map_err(|stop| Exit(stop.say()))?),
+        }
+    };
+}
+
+/// The rows. Their order is that of the help text.
+#[rustfmt::skip]
+pub const COMMANDS: &[Command] = &[
+    row!(["run", "container run"], "Run", "Create a container from an image and run a program in it", "[OPTIONS] IMAGE [COMMAND] [ARG...]", SOME, run::run),
+    row!(["exec", "container exec"], "Run", "Run another program in a running container", "[OPTIONS] CONTAINER COMMAND [ARG...]", count(2, None), exec::exec),
+    row!(["ps", "container ls", "container list", "container ps"], "Run", "List containers", "[OPTIONS]", NONE, ps::ps),
+    row!(["logs", "container logs"], "Run", "Show what a container has written", "[OPTIONS] CONTAINER", ONE, logs::logs),
+    row!(["stop", "container stop"], "Run", "Ask containers to end, then make them", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::stop),
+    row!(["rm", "container rm", "container remove"], "Run", "Remove containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::rm),
+    row!(["images", "image ls", "image list"], "Images", "List images", "[OPTIONS] [REPOSITORY[:TAG]]", UP_TO_ONE, images::images),
+    row!(["load", "image load"], "Images", "Load images from an archive (docker save, OCI layout)", "[OPTIONS]", NONE, archives::load),
+    row!(["save", "image save"], "Images", "Save images to an archive", "[OPTIONS] IMAGE [IMAGE...]", SOME, archives::save),
+    row!(["import", "image import"], "Images", "Make an image of an archive of a root file system", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", ONE_OR_TWO, making::import),
+    row!(["commit", "container commit"], "Images", "Make an image of a container's changes", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", ONE_OR_TWO, making::commit),
+    row!(["history", "image history"], "Images", "Show how an image was made", "[OPTIONS] IMAGE", ONE, audit::history),
+    row!(["image inspect"], "Images", "Show everything about images as JSON", "[OPTIONS] IMAGE [IMAGE...]", SOME, inspect::images),
+    row!(["image diff"], "Images", "Show what two images differ in, and which step did it", "[OPTIONS] IMAGE IMAGE", TWO, audit::image_diff),
+    row!(["image tree"], "Images", "Show which image stands on which", "[OPTIONS]", NONE, audit::image_tree),
+    row!(["tag", "image tag"], "Images", "Give an image another name", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", TWO, names::tag),
+    row!(["rmi", "image rm", "image remove"], "Images", "Remove images", "[OPTIONS] IMAGE [IMAGE...]", SOME, names::rmi),
+    row!(["system df"], "Space", "Show how much of the disk is used, and by what", "[OPTIONS]", NONE, df::df),
+    row!(["system prune"], "Space", "Remove what is not used", "[OPTIONS]", NONE, prune::system),
+    row!(["image prune"], "Space", "Remove images that no container uses", "[OPTIONS]", NONE, prune::image),
+    row!(["container prune"], "Space", "Remove containers that do not run", "[OPTIONS]", NONE, prune::container),
+    row!(["volume prune"], "Space", "Remove volumes that no container uses", "[OPTIONS]", NONE, prune::volume),
+    row!(["network prune"], "Space", "Remove networks that no container uses", "[OPTIONS]", NONE, prune::network),
+    row!(["builder prune"], "Space", "Remove the build cache", "[OPTIONS]", NONE, prune::builder),
+    row!(["create", "container create"], "More", "Create a container without starting it", "[OPTIONS] IMAGE [COMMAND] [ARG...]", SOME, run::create),
+    row!(["start", "container start"], "More", "Start containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::start),
+    row!(["attach", "container attach"], "More", "Connect the terminal to a running container", "[OPTIONS] CONTAINER", ONE, attach::attach),
+    row!(["diff", "container diff"], "More", "Show what a container changed", "CONTAINER", ONE, audit::diff),
+    row!(["export", "container export"], "More", "Write a container's file system as a tar archive", "[OPTIONS] CONTAINER", ONE, audit::export),
+    row!(["restart", "container restart"], "More", "Stop containers if they run, and start them", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, life::restart),
+    row!(["pause", "container pause"], "More", "Make all processes of containers stand still", "CONTAINER [CONTAINER...]", SOME, life::pause),
+    row!(["unpause", "container unpause"], "More", "Let paused containers go on", "CONTAINER [CONTAINER...]", SOME, life::unpause),
+    row!(["rename", "container rename"], "More", "Give a container another name", "CONTAINER NEW_NAME", TWO, life::rename),
+    row!(["top", "container top"], "More", "Show the processes of a container", "CONTAINER [ps OPTIONS]", SOME, top::top),
+    row!(["port", "container port"], "More", "Show where the ports of a container are published", "CONTAINER [PRIVATE_PORT[/PROTO]]", ONE_OR_TWO, port::port),
+    row!(["kill", "container kill"], "More", "Send a signal to containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::kill),
+    row!(["wait", "container wait"], "More", "Wait until containers end and print their exit codes", "CONTAINER [CONTAINER...]", SOME, containers::wait),
+    row!(["inspect"], "More", "Show everything about containers and images as JSON", "[OPTIONS] NAME|ID [NAME|ID...]", SOME, inspect::inspect),
+    row!(["container inspect"], "More", "Show everything about containers as JSON", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, inspect::containers),
+    row!(["version"], "More", "Show the versions of client and daemon", "[OPTIONS]", NONE, info::version),
+    row!(["system check", "check"], "More", "Check that the store is whole, and mend it", "[OPTIONS]", NONE, check::check),
+    row!(["info", "system info"], "More", "Show what the daemon is and what the machine offers", "[OPTIONS]", NONE, info::info),
+];
+
+/// The words that stand before other commands.
+pub const FAMILIES: &[(&str, &str)] = &[
+    ("builder", "Manage the build cache"),
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("network", "Manage networks"),
+    ("system", "Manage dhow"),
+    ("volume", "Manage volumes"),
+];
+
+/// Docker's commands that dhow does not have; they are refused by name.
+const UNBUILT: &[&str] = &[
+    "build",
+    "builder build",
+    "buildx",
+    "checkpoint",
+    "compose",
+    "config",
+    "container cp",
+    "container stats",
+    "container update",
+    "context",
+    "cp",
+    "events",
+    "image build",
+    "image pull",
+    "image push",
+    "login",
+    "logout",
+    "manifest",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network inspect",
+    "network ls",
+    "network rm",
+    "node",
+    "plugin",
+    "pull",
+    "push",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "system events",
+    "trust",
+    "update",
+    "volume create",
+    "volume inspect",
+    "volume ls",
+    "volume rm",
+    "volume update",
+];
+
+/// Where words lead.
+pub enum Found {
+    /// To a command.
+    Command(Call),
+    /// To a word that stands before others, and no other behind it but flags.
+    Family(&'static str, Vec<OsString>),
+    /// To one of Docker's that is not built.
+    Unbuilt(String),
+    /// Nowhere.
+    Nowhere(String, Option<&'static str>),
+}
+
+/// Finds the row of `name` and the words behind it.
+pub fn find(name: String, mut words: Vec<OsString>) -> Found {
+    let family = FAMILIES.iter().map(|(family, _)| *family).find(|family| *family == name);
+    let flag = |word: &OsString| word.to_string_lossy().starts_with('-');
+    let path = match family {
+        Some(family) if words.first().is_none_or(flag) => return Found::Family(family, words),
+        Some(family) => format!("{family} {}", words.remove(0).to_string_lossy()),
+        None => name,
+    };
+    match COMMANDS.iter().find(|c| c.names.contains(&path.as_str())) {
+        Some(command) => Found::Command(Call { command, grammar: command.grammar(&path), words }),
+        None if UNBUILT.contains(&path.as_str()) => Found::Unbuilt(path),
+        None => Found::Nowhere(path, family),
+    }
+}
+
+impl Call {
+    /// Runs it.
+    pub fn run(self, context: &Context) -> anyhow::Result<i32> {
+        (self.command.run)(context, self)
+    }
+}
+
+impl Command {
+    /// How it is called when it is written as `written`, one of its names.
+    pub fn grammar(&self, written: &str) -> Grammar {
+        let family = |name: &str| name.split_once(' ').map(|(family, _)| family.to_owned());
+        let path = self.names.iter().find(|name| family(name) == family(written)).copied().unwrap_or(self.names[0]);
+        let mut aliases: Vec<&'static str> = match self.names {
+            [_] => Vec::new(),
+            names => names.to_vec(),
+        };
+        // Docker names the short form last.
+        aliases.sort_by_key(|name| !name.contains(' '));
+        Grammar { path, usage: self.usage, arguments: self.arguments, aliases }
+    }
+
+    /// Its flags and its help, under its name.
+    #[cfg(test)]
+    pub fn described(&self) -> clap::Command {
+        ready((self.flags)(), &self.grammar(self.names[0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn lead(line: &str) -> String {
+        let mut words = line.split(' ').map(OsString::from);
+        let name = words.next().unwrap().into_string().unwrap();
+        let text = |words: &[OsString]| words.iter().map(|w| w.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+        match find(name, words.collect()) {
+            Found::Command(call) => {
+                format!("{} as {}: {}", call.command.names[0], call.grammar.path, text(&call.words))
+            }
+            Found::Family(family, words) => format!("family {family}: {}", text(&words)),
+            Found::Unbuilt(path) => format!("unbuilt {path}"),
+            Found::Nowhere(path, family) => format!("nowhere {path} in {family:?}"),
+        }
+    }
+
+    #[test]
+    fn words_find_their_row() {
+        for (line, want) in [
+            ("container ls -a", "ps as container ls: -a"),
+            ("container list -a", "ps as container ls: -a"),
+            ("ps -a", "ps as ps: -a"),
+            ("image inspect x", "image inspect as image inspect: x"),
+            ("image remove x", "rmi as image rm: x"),
+            ("image diff a b", "image diff as image diff: a b"),
+            ("container diff a", "diff as container diff: a"),
+            ("system df -v", "system df as system df: -v"),
+            ("check --repair", "system check as check: --repair"),
+            ("run x", "run as run: x"),
+            ("container", "family container: "),
+            ("container --help ls", "family container: --help ls"),
+            ("image build .", "unbuilt image build"),
+            ("image nope x", "nowhere image nope in Some(\"image\")"),
+            ("nope x", "nowhere nope in None"),
+        ] {
+            assert_eq!(lead(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_help_and_takes_the_arguments_that_it_names() {
+        let context = Context::new(Some("unix:///nonexistent".into())).unwrap();
+        for command in COMMANDS {
+            let call = |words: Vec<OsString>| Call { command, grammar: command.grammar(command.names[0]), words };
+            let error = call(vec!["--help".into()]).run(&context).unwrap_err();
+            assert_eq!(error.downcast_ref::<Exit>(), Some(&Exit(0)), "{:?}", command.names);
+            let help = command.described().render_help().to_string();
+            assert!(help.starts_with(&format!("Usage:  dhow {} {}", command.names[0], command.usage)), "{help}");
+            // What the table says of arguments, clap takes: neither fewer nor more.
+            let Count { least, most } = command.arguments;
+            for n in [least, most.unwrap_or(least + 1)] {
+                let words = vec![OsString::from("x"); n];
+                let mut all = vec![OsString::from("dhow"), "--".into()];
+                all.extend(words);
+                let parsed = command.described().try_get_matches_from(all);
+                assert!(parsed.is_ok(), "{:?} with {n}: {}", command.names, parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let names: Vec<&str> = COMMANDS.iter().flat_map(|c| c.names).copied().collect();
+        let once: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), once.len());
+        for name in UNBUILT {
+            assert!(!once.contains(name), "{name} is built");
+        }
+        for name in once {
+            let family = name.split_once(' ').map(|(family, _)| family);
+            assert!(family.is_none_or(|f| FAMILIES.iter().any(|(known, _)| *known == f)), "{name}");
+        }
+    }
+}
