@@ -1,54 +1,24 @@
-//! The log of one container, in Docker's `json-file` format: one object a line,
+//! A log in Docker's `json-file` format: one object a line,
 //! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}`.
 //!
 //! As in Docker, a line longer than 16 KiB is cut into pieces of that length, of which only the last one's text ends
 //! with a newline; so does the rest of a stream that ends without one. A crash can tear the last line only: the next
 //! start ends it, so readers skip one line that does not parse. What a reader does never lives here.
 
+use super::{MAX_PIECE, Stream};
 use crate::clock;
-use crate::protocol::LogConfig;
 use dhow_types::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// The longest piece of a line, newline included.
-pub const MAX_PIECE: usize = 16 << 10;
 /// Files kept at most, whatever is configured.
 const MAX_FILES: u32 = 1000;
 
-/// One of a process's two outputs. A terminal's output counts as stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl Stream {
-    /// Its number in Docker's stream frames, and as a descriptor.
-    pub fn number(self) -> u8 {
-        match self {
-            Stream::Stdout => 1,
-            Stream::Stderr => 2,
-        }
-    }
-    fn index(self) -> usize {
-        usize::from(self.number()) - 1
-    }
-    fn name(self) -> &'static str {
-        match self {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        }
-    }
-}
-
 /// An open log.
 #[derive(Debug)]
-pub struct Log {
+pub struct JsonFile {
     path: PathBuf,
     /// `None` after a rotation that failed; tried again with the next line.
     file: Option<OwnedFd>,
@@ -61,22 +31,22 @@ pub struct Log {
     lost: u64,
 }
 
-impl Log {
-    /// Opens, or creates, what `config` says; `None` for no log.
-    pub fn open(config: &LogConfig) -> Result<Option<Log>> {
-        let LogConfig::JsonFile { path, max_size, max_files } = config else { return Ok(None) };
+impl JsonFile {
+    /// Opens, or creates, the file at `path`. It is turned over at `max_size` bytes, if that is not 0, and `max_files`
+    /// of them are kept.
+    pub fn open(path: &Path, max_size: u64, max_files: u32) -> Result<Self> {
         let (file, size) = open_file(path).with_context(|| format!("open the log {}", path.display()))?;
-        let mut log = Log {
-            path: path.clone(),
+        let mut log = Self {
+            path: path.to_owned(),
             file: Some(file),
             size,
-            max_size: *max_size,
-            max_files: (*max_files).clamp(1, MAX_FILES),
+            max_size,
+            max_files: max_files.clamp(1, MAX_FILES),
             partial: Default::default(),
             lost: 0,
         };
         log.end_torn_line()?;
-        Ok(Some(log))
+        Ok(log)
     }
 
     /// Adds output of `stream`.
@@ -271,8 +241,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn open(dir: &Path, max_size: u64, max_files: u32) -> Log {
-        Log::open(&LogConfig::JsonFile { path: dir.join("log"), max_size, max_files }).unwrap().unwrap()
+    fn open(dir: &Path, max_size: u64, max_files: u32) -> JsonFile {
+        JsonFile::open(&dir.join("log"), max_size, max_files).unwrap()
     }
 
     /// The texts and streams of a file's lines.
@@ -370,7 +340,6 @@ mod tests {
     fn a_link_in_the_place_of_the_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/null", dir.path().join("log")).unwrap();
-        let config = LogConfig::JsonFile { path: dir.path().join("log"), max_size: 0, max_files: 0 };
-        assert!(Log::open(&config).is_err());
+        assert!(JsonFile::open(&dir.path().join("log"), 0, 0).is_err());
     }
 }

@@ -1,0 +1,79 @@
+//! The log of one container: where its output goes besides the clients. One kind of log a file; what they have in common
+//! stands here. What a reader does never lives here.
+
+mod json_file;
+
+use crate::protocol::LogConfig;
+use dhow_types::Result;
+use json_file::JsonFile;
+
+/// The longest piece of a line, newline included.
+const MAX_PIECE: usize = 16 << 10;
+
+/// One of a process's two outputs. A terminal's output counts as stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// Its number in Docker's stream frames, and as a descriptor.
+    pub fn number(self) -> u8 {
+        match self {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+        }
+    }
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.number()) - 1
+    }
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub enum Log {
+    /// Files as Docker's `json-file` writes them.
+    JsonFile(JsonFile),
+}
+
+impl Log {
+    /// Opens, or creates, what `config` says; `None` for no log.
+    pub fn open(config: &LogConfig) -> Result<Option<Self>> {
+        Ok(match config {
+            LogConfig::None => None,
+            LogConfig::JsonFile { path, max_size, max_files } => {
+                Some(Log::JsonFile(JsonFile::open(path, *max_size, *max_files)?))
+            }
+        })
+    }
+
+    /// Adds output of `stream`. Never waits for anything but the disk.
+    pub fn write(&mut self, stream: Stream, data: &[u8]) {
+        match self {
+            Log::JsonFile(log) => log.write(stream, data),
+        }
+    }
+
+    /// `stream` has ended: what it left without a newline is written.
+    pub fn finish(&mut self, stream: Stream) {
+        match self {
+            Log::JsonFile(log) => log.finish(stream),
+        }
+    }
+
+    /// Bytes of output that could not be kept.
+    pub fn lost(&self) -> u64 {
+        match self {
+            Log::JsonFile(log) => log.lost(),
+        }
+    }
+}
