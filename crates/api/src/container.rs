@@ -46,6 +46,9 @@ document! {
         running: bool,
         paused: bool,
         restarting: bool,
+        /// Not Docker's: why it is started again, if not because of its restart policy.
+        #[serde(skip_serializing_if = "is_zero")]
+        restart_reason: String,
         #[serde(rename = "OOMKilled")]
         oom_killed: bool,
         dead: bool,

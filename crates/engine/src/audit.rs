@@ -169,7 +169,7 @@ fn present(container: &Container, what: &str) -> Result<()> {
     let why = match record.state.status {
         Status::Dead => "Dead",
         Status::Removing => "being removed",
-        Status::Created | Status::Running | Status::Exited => return Ok(()),
+        Status::Created | Status::Running | Status::Restarting | Status::Exited => return Ok(()),
     };
     Err(Error::conflict(format!("You cannot {what} container {} which is {why}", record.id)))
 }

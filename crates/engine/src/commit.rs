@@ -54,7 +54,7 @@ fn make(
     match record.state.status {
         Status::Dead => return Err(what("Dead")),
         Status::Removing => return Err(what("being removed")),
-        Status::Created | Status::Running | Status::Exited => {}
+        Status::Created | Status::Running | Status::Restarting | Status::Exited => {}
     }
     let (parent, data) = base(&record)?;
     let below = core.store.image(parent)?;

@@ -17,6 +17,10 @@ use dhow_store::Store;
 use dhow_types::{ContainerId, Context, Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
+
+/// How many containers are started at the same time without anybody asking.
+pub(crate) const MAX_OWN_STARTS: usize = 8;
 
 /// The shared part of an engine.
 pub(crate) struct Core {
@@ -35,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) execs: Execs,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
+    /// Turns of containers that are started without anybody asking.
+    pub(crate) starts: Semaphore,
     /// Held by the check of the store that runs.
     pub(crate) checking: Mutex<()>,
     /// Stable id of this root.

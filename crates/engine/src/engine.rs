@@ -131,6 +131,10 @@ impl Engine {
             let text = format!("container {name} is paused, unpause the container before attach");
             return Err(Error::conflict(text));
         }
+        if container.status() == Status::Restarting {
+            let text = format!("container {name} is restarting, wait until the container is running");
+            return Err(Error::conflict(text));
+        }
         attach::attach(&self.core, &container, request)
     }
     /// Reads the log.

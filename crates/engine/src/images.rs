@@ -3,7 +3,7 @@
 use crate::container::Container;
 use crate::core::{Core, blocking};
 use crate::space::used_images;
-use crate::view::{ImageRemoved, ImageView, Status};
+use crate::view::{ImageRemoved, ImageView};
 use dhow_store::{ImageRecord, InUse, Removed};
 use dhow_types::{Digest, Error, Platform, Reference, Result};
 use jiff::Timestamp;
@@ -115,10 +115,8 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
                 .filter_map(|c| {
                     let shared = c.shared();
                     let uses = shared.record.root.image() == Some(*id);
-                    uses.then(|| InUse {
-                        container: c.id.to_string(),
-                        running: shared.record.state.status == Status::Running,
-                    })
+                    let running = shared.record.state.status.is_up();
+                    uses.then(|| InUse { container: c.id.to_string(), running })
                 })
                 .collect();
             users.sort_by_key(|u| !u.running);

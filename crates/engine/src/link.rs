@@ -78,6 +78,11 @@ impl Link {
         answer
     }
 
+    /// Whether the shim is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Waits until the shim is gone.
     pub(crate) async fn closed(&self) {
         let _ = self.closed.clone().wait_for(|closed| *closed).await;

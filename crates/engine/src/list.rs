@@ -43,7 +43,7 @@ pub(crate) fn select(
         request.all || request.limit.is_some() || request.filters.keys().any(|k| k == "status" || k == "exited");
     let mut out = Vec::new();
     for c in all {
-        if (any_state || c.state.status == Status::Running) && passes(&c, &request.filters, context)? {
+        if (any_state || c.state.status.is_up()) && passes(&c, &request.filters, context)? {
             out.push(c);
         }
     }

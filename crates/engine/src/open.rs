@@ -1,8 +1,8 @@
 //! Opening an engine: directories, store, machine, and everything an earlier daemon left behind.
 
 use crate::config::HostConfig;
-use crate::container::Container;
-use crate::core::{Core, Dirs, blocking, random};
+use crate::container::{Container, startup};
+use crate::core::{Core, Dirs, MAX_OWN_STARTS, blocking, random};
 use crate::machine;
 use crate::network::Network;
 use crate::plan::spec;
@@ -18,6 +18,7 @@ use dhow_types::{Context, Result};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
 
 /// Where the id of a root is kept.
 const ROOT_ID: &str = "root-id";
@@ -56,6 +57,7 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
         Ok(())
     })
     .await?;
+    startup::begin(&core);
     budget::start(&core);
     let warm = core.clone();
     // The first container need not wait for these. What fails here fails again, and is told, when it is needed.
@@ -104,6 +106,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         execs: Default::default(),
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
+        starts: Semaphore::new(MAX_OWN_STARTS),
         checking: Mutex::default(),
         root_id,
         settings,

@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
     let container = core.registry().find(name)?;
     let _alone = container.standing.write().await;
+    container.between_runs()?;
     let not_running = || Error::conflict(format!("container {} is not running", container.id));
     let generation = {
         let mut shared = container.shared();

@@ -42,6 +42,31 @@ pub(crate) struct Record {
     /// When the last start was sent to a shim.
     #[serde(default)]
     pub(crate) sent_at: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) marks: Marks,
+}
+
+/// What was done to this run, or before it, that counts when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Marks {
+    /// Somebody sent it a signal since it was started by hand.
+    pub(crate) by_hand: bool,
+    /// Somebody wanted it to end.
+    pub(crate) last: bool,
+    /// It is to be started again when it ends, for this reason.
+    pub(crate) asked: Option<String>,
+    /// The wait before this run, 0 if it was started by hand.
+    pub(crate) waited_ms: u64,
+}
+
+impl Marks {
+    /// Somebody sends a signal; with `last` he wants the end. True if that is news.
+    pub(crate) fn note(&mut self, last: bool) -> bool {
+        let before = (self.by_hand, self.last);
+        (self.by_hand, self.last) = (true, self.last | last);
+        before != (self.by_hand, self.last)
+    }
 }
 
 /// Where the root file system comes from.
@@ -120,6 +145,7 @@ impl Record {
             state: StateView::default(),
             endpoint: None,
             sent_at: None,
+            marks: Marks::default(),
         }
     }
 
@@ -206,8 +232,10 @@ mod tests {
 
     #[test]
     fn fields_of_later_versions_have_defaults() {
-        let mut value: serde_json::Value = serde_json::from_str(&record().encode().unwrap()).unwrap();
-        value.as_object_mut().unwrap().retain(|k, _| k != "endpoint" && k != "sent_at");
-        assert!(Record::decode(&value.to_string()).unwrap().endpoint.is_none());
+        let record = record();
+        let mut value: serde_json::Value = serde_json::from_str(&record.encode().unwrap()).unwrap();
+        value.as_object_mut().unwrap().retain(|k, _| k != "endpoint" && k != "sent_at" && k != "marks");
+        value["state"].as_object_mut().unwrap().retain(|k, _| !k.starts_with("restart"));
+        assert_eq!(Record::decode(&value.to_string()).unwrap(), record);
     }
 }

@@ -22,11 +22,32 @@ pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Re
     let number = text.filter(|t| !t.is_empty()).map_or(Ok(signal::KILL), signal::parse)?;
     let container = core.registry().find(name)?;
     let refused = |e: Error| Error::new(e.kind(), format!("cannot kill container: {name}: {}", e.text()));
-    if number == signal::KILL {
+    if !container.status().is_up() {
         container.running().map_err(refused)?;
-        return end(core, &container).await.map_err(refused);
     }
-    send(core, &container, number).await.map_err(refused)
+    let last = signal::thaws(number, configured(&container));
+    match by_hand(&container, last).await.map_err(refused)? {
+        Status::Running if number == signal::KILL => end(core, &container).await.map_err(refused),
+        Status::Running => send(core, &container, number).await.map_err(refused),
+        // It has just ended.
+        Status::Removing => container.running().map(drop).map_err(refused),
+        // It waited for its next start, and waits no longer if it was to end.
+        _ => Ok(()),
+    }
+}
+
+/// Leaves the marks of a signal. One that is gone meanwhile does not run.
+async fn by_hand(container: &Container, last: bool) -> Result<Status> {
+    match container.by_hand(last).await {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Status::Removing),
+        other => other,
+    }
+}
+
+/// The signal by which a container is meant to end, if it says one.
+fn configured(container: &Container) -> Option<i32> {
+    let text = container.record().config.stop_signal;
+    text.as_deref().filter(|t| !t.is_empty()).and_then(|t| signal::parse(t).ok())
 }
 
 /// Sends a signal, and lets a paused container go on that is meant to end by it.
@@ -44,10 +65,8 @@ async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32) -> Resul
     {
         live.killed = false;
     }
-    let stop_signal = container.record().config.stop_signal;
-    let configured = stop_signal.as_deref().filter(|t| !t.is_empty()).and_then(|t| signal::parse(t).ok());
     if sent.is_ok()
-        && signal::thaws(signo, configured)
+        && signal::thaws(signo, configured(container))
         && let Err(e) = pause::thaw(core, container).await
     {
         tracing::warn!("container {}: unpause it after a signal: {e}", container.id.short());
@@ -57,8 +76,8 @@ async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32) -> Resul
 
 async fn tell(container: &Container, link: &Link, signo: i32) -> Result<()> {
     match link.call(Request::Signal { exec_id: None, signo, all: false }, Vec::new()).await {
-        // It has just ended.
-        Err(e) if e.kind() == ErrorKind::NotFound => {
+        // It has just ended, possibly so that its shim is gone already.
+        Err(e) if e.kind() == ErrorKind::NotFound || link.is_closed() => {
             Err(Error::conflict(format!("container {} is not running", container.id)))
         }
         other => other.map(drop),
@@ -85,10 +104,30 @@ async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
 /// The stop signal, then after the timeout SIGKILL. `NotModified` if it does not run.
 pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
     let container = core.registry().find(name)?;
-    if container.status() != Status::Running {
+    if !container.status().is_up() {
         return Err(Error::new(ErrorKind::NotModified, format!("container {name} is already stopped")));
     }
-    halt(core, &container, timeout, text).await
+    finish(core, &container, timeout, text).await
+}
+
+/// Brings a container to its end, which is to be its last.
+async fn finish(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+    // Before the mark is left: a signal that does not exist is none.
+    text.filter(|t| !t.is_empty()).map(signal::parse).transpose()?;
+    match by_hand(container, true).await? {
+        Status::Running => halt(core, container, timeout, text).await,
+        _ => Ok(()),
+    }
+}
+
+/// Stops a running container as [`stop`] does, and has it started again after the wait that its restart policy would
+/// make, whatever the policy is; `reason` is shown meanwhile. Nothing is done if it does not run, or is being stopped.
+#[allow(dead_code, reason = "health checks call it")]
+pub(crate) async fn request_restart(core: &Arc<Core>, container: &Arc<Container>, reason: &str) -> Result<()> {
+    match container.again(reason).await? {
+        true => halt(core, container, None, None).await,
+        false => Ok(()),
+    }
 }
 
 async fn halt(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
@@ -98,8 +137,8 @@ async fn halt(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>
     let seconds = timeout.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let over = container.wait(WaitCondition::NotRunning)?;
     match send(core, container, number).await {
-        // It ended by itself: that is what was wanted.
-        Err(e) if e.kind() == ErrorKind::Conflict => return Ok(()),
+        // It ended by itself, which is what was wanted, and about to be known.
+        Err(e) if e.kind() == ErrorKind::Conflict => {}
         other => other?,
     }
     if seconds < 0 {
@@ -118,8 +157,8 @@ pub(crate) async fn restart(core: &Arc<Core>, name: &str, timeout: Option<i64>, 
     // Docker's kind of error, whatever went wrong.
     let refused = |e: Error| Error::system(format!("Cannot restart container {name}: {}", e.text()));
     let kept = container.kept();
-    if container.status() == Status::Running {
-        halt(core, &container, timeout, text).await.map_err(refused)?;
+    if container.status().is_up() {
+        finish(core, &container, timeout, text).await.map_err(refused)?;
     }
     let started = match container.start().await {
         // Somebody else was faster.
@@ -140,7 +179,7 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: b
     let container = core.registry().find(name)?;
     let removed = container.wait(WaitCondition::Removed)?;
     let auto = container.record().host.auto_remove;
-    if force && container.status() == Status::Running {
+    if force && container.status().is_up() && by_hand(&container, true).await? == Status::Running {
         end(core, &container).await?;
     }
     match container.remove(volumes).await {

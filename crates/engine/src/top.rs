@@ -27,6 +27,7 @@ pub struct TopView {
 /// The processes of a running container; `args` are words of `ps`. Blocks.
 pub(crate) fn top(core: &Core, container: &Arc<Container>, args: &str) -> Result<TopView> {
     let columns = top::columns(args)?;
+    container.between_runs()?;
     container.running()?;
     let cannot = |e: Error| {
         Error::new(e.kind(), format!("list the processes of container {}: {}", container.id.short(), e.text()))

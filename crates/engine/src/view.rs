@@ -15,6 +15,8 @@ pub enum Status {
     Created,
     /// Its process lives.
     Running,
+    /// Its process ended, and it is started again when the wait is over.
+    Restarting,
     /// Its process ended.
     Exited,
     /// Being removed.
@@ -29,11 +31,29 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing => "removing",
             Self::Dead => "dead",
         }
     }
+
+    /// What Docker calls running: it lives, or will live without anybody's doing.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Restarting)
+    }
+}
+
+/// The wait before a container is started again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restarting {
+    /// When it is over.
+    pub due: Option<Timestamp>,
+    /// How long it is.
+    pub delay_ms: u64,
+    /// Why it is started again, if not because of its restart policy.
+    pub reason: Option<String>,
 }
 
 /// The state of a container.
@@ -57,6 +77,10 @@ pub struct StateView {
     pub started_at: Option<Timestamp>,
     /// End of the last run.
     pub finished_at: Option<Timestamp>,
+    /// How often it was started by itself since it was started by hand.
+    pub restart_count: u64,
+    /// With [`Status::Restarting`].
+    pub restarting: Option<Restarting>,
 }
 
 /// Everything about one container.
@@ -434,6 +458,11 @@ impl StateView {
             Status::Created => "Created".to_owned(),
             Status::Running if self.paused => format!("Up {} (Paused)", ago(self.started_at)),
             Status::Running => format!("Up {}", ago(self.started_at)),
+            Status::Restarting => {
+                let reason = self.restarting.as_ref().and_then(|r| r.reason.as_deref());
+                let why = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+                format!("Restarting ({}) {} ago{why}", self.exit_code, ago(self.finished_at))
+            }
             Status::Exited if self.finished_at.is_none() => "Created".to_owned(),
             Status::Exited => format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at)),
             Status::Removing => "Removal In Progress".to_owned(),
@@ -501,5 +530,9 @@ mod tests {
         let paused = StateView { paused: true, ..state(Status::Running, 0) };
         assert_eq!((paused.summary(now).as_str(), paused.as_str()), ("Up 5 minutes (Paused)", "paused"));
         assert_eq!(state(Status::Running, 0).as_str(), "running");
+        let mut again = StateView { finished_at: Timestamp::from_second(995).ok(), ..state(Status::Restarting, 1) };
+        assert_eq!((again.summary(now).as_str(), again.as_str()), ("Restarting (1) 5 seconds ago", "restarting"));
+        again.restarting = Some(Restarting { reason: Some("unhealthy".into()), ..Restarting::default() });
+        assert_eq!(again.summary(now), "Restarting (1) 5 seconds ago (unhealthy)");
     }
 }

@@ -44,7 +44,7 @@ pub struct ContainerFlags {
     /// Print less
     #[arg(short, long, help_heading = "General")]
     pub quiet: bool,
-    /// When to restart it: only `no` is built
+    /// When to start it again after its end: no, always, unless-stopped or on-failure[:COUNT]
     #[arg(long, default_value = "no", help_heading = "General")]
     pub restart: String,
     /// OCI runtime: only the built-in `dhow` (or `runc`, its other name)

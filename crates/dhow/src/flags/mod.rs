@@ -9,5 +9,6 @@ pub mod env;
 pub mod parse;
 pub mod ports;
 pub mod request;
+pub mod restart;
 pub mod scan;
 pub mod volumes;

@@ -6,9 +6,7 @@ use super::{devices, env, ports, volumes};
 use crate::cli::units;
 use anyhow::{Context, Result, bail};
 use dhow_api::config::Words;
-use dhow_api::{
-    ContainerConfig, ContainerCreateRequest, EndpointSettings, HostConfig, LogConfig, NetworkingConfig, RestartPolicy,
-};
+use dhow_api::{ContainerConfig, ContainerCreateRequest, EndpointSettings, HostConfig, LogConfig, NetworkingConfig};
 use std::path::PathBuf;
 
 /// What the flags may look at outside of themselves.
@@ -94,7 +92,7 @@ pub fn build(
         container_id_file: flags.cidfile.as_ref().map(|f| f.display().to_string()).unwrap_or_default(),
         rootfs: flags.rootfs.then(|| image.to_owned()),
         runtime: flags.runtime.clone().unwrap_or_default(),
-        restart_policy: RestartPolicy { name: flags.restart.clone(), ..Default::default() },
+        restart_policy: super::restart::policy(&flags.restart)?,
         init: flags.init.then_some(true),
         log_config: LogConfig {
             r#type: flags.log_driver.clone().unwrap_or_default(),
@@ -109,6 +107,9 @@ pub fn build(
         storage_opt: Some(env::pairs("--storage-opt", &flags.storage_opt)?).filter(|o| !o.is_empty()),
         ..HostConfig::default()
     };
+    if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
+        bail!("conflicting options: cannot specify both --restart and --rm");
+    }
     isolation(flags, caller, &mut host)?;
     limits(flags, &mut host)?;
     Ok(ContainerCreateRequest { config, host_config: host, networking_config: networking })
@@ -120,9 +121,6 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 
 /// What is no question of the daemon.
 fn refuse(flags: &ContainerFlags) -> Result<()> {
-    if flags.restart != "no" && !flags.restart.is_empty() {
-        bail!("--restart {}: dhow does not restart containers yet; leave the flag out", flags.restart);
-    }
     match flags.pull.as_str() {
         "missing" | "never" => {}
         "always" => bail!("--pull always: dhow has no registry client yet; load images by `dhow load -i FILE`"),
@@ -137,7 +135,7 @@ fn refuse(flags: &ContainerFlags) -> Result<()> {
 fn streams(flags: &ContainerFlags, detached: bool) -> Result<(bool, bool, bool)> {
     if detached {
         if !flags.attach.is_empty() {
-            bail!("conflicting options: -a and -d");
+            bail!("conflicting options: cannot specify both --attach and --detach");
         }
         return Ok((false, false, false));
     }
@@ -316,7 +314,8 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_by_name() {
         for (line, part) in [
-            ("--restart always x", "--restart always"),
+            ("--restart :3 x", "no policy provided before colon"),
+            ("--restart always --rm x", "cannot specify both --restart and --rm"),
             ("--pull always x", "--pull always"),
             ("--network a --network b x", "several networks"),
             ("-a what x", "valid streams"),

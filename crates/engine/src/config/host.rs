@@ -21,7 +21,7 @@ pub struct HostConfig {
     pub network_mode: String,
     /// `port/proto` to addresses of the machine.
     pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
-    /// Only `no` is built.
+    /// What follows an end.
     pub restart_policy: RestartPolicy,
     /// Remove the container when it exits.
     pub auto_remove: bool,
@@ -118,9 +118,9 @@ pub struct PortBinding {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestartPolicy {
-    /// Empty or `no`.
+    /// `no` (or empty), `always`, `unless-stopped` or `on-failure`.
     pub name: String,
-    /// 0.
+    /// With `on-failure`: after so many failures it is left as it is; 0 is no limit.
     pub maximum_retry_count: i64,
 }
 

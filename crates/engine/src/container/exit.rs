@@ -1,5 +1,6 @@
 //! What a shim reports: the end of a container, or its own.
 
+use super::restart::{self, Over};
 use super::{Container, remove};
 use crate::core::{Core, blocking};
 use crate::link::Report;
@@ -22,7 +23,7 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
     let current = me.shared().live.as_ref().is_some_and(|l| l.generation == generation);
     match report {
         _ if !current => false,
-        Report::Event(Event::Exited(status)) => ended(core, me, status).await,
+        Report::Event(Event::Exited(status)) => ended(core, me, status, Over::Ended).await,
         Report::Event(Event::OomKilled) => {
             me.shared().record.state.oom_killed = true;
             false
@@ -34,18 +35,18 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
             if !was_running {
                 return false;
             }
-            let status = recover(core, me).await;
-            ended(core, me, status).await
+            let (status, _) = recover(core, me).await;
+            ended(core, me, status, Over::Ended).await
         }
     }
 }
 
-/// How a container ended whose shim is no longer there: by its exit file, or killed.
-pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> ExitStatus {
+/// How a container ended whose shim is no longer there: by its exit file, or killed with it.
+pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> (ExitStatus, Over) {
     let (core, record) = (core.clone(), me.record());
     let done = blocking(move || {
         if let Some(status) = exit_file(&core, &record.id) {
-            return Ok(status);
+            return Ok((status, Over::Ended));
         }
         // The kernel kills the container with its shim; what had left its process tree goes with the group.
         if let Some(path) = &record.cgroup
@@ -55,9 +56,9 @@ pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> ExitStatus
             tracing::warn!("container {}: remove its control group: {e}", record.id.short());
         }
         let _ = std::fs::remove_file(core.dirs.socket(&record.id));
-        Ok(lost(record.state.pid))
+        Ok((lost(record.state.pid), Over::Lost))
     });
-    done.await.unwrap_or_else(|_| lost(0))
+    done.await.unwrap_or_else(|_| (lost(0), Over::Lost))
 }
 
 fn lost(pid: i32) -> ExitStatus {
@@ -79,17 +80,17 @@ fn exit_file(core: &Core, id: &ContainerId) -> Option<ExitStatus> {
 }
 
 /// Records the end, frees what the run held, and tells those who wait. True if the container removed itself.
-pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitStatus) -> bool {
+pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitStatus, over: Over) -> bool {
     let (record, endpoint) = {
         let mut shared = me.shared();
         let state = &mut shared.record.state;
-        state.status = Status::Exited;
         state.pid = 0;
         state.exit_code = status.exit_code;
         state.oom_killed |= status.oom_killed;
         state.error.clone_from(&status.error);
         state.finished_at = Some(status.finished_at.parse().unwrap_or_else(|_| Timestamp::now()));
         let endpoint = shared.record.endpoint.take();
+        restart::plan(&mut shared, over);
         (shared.record.clone(), endpoint)
     };
     core.execs.container_ended(&me.id);
@@ -103,7 +104,8 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         let core = core.clone();
         warn(me, blocking(move || core.network.disconnect(&e)).await);
     }
-    let goes = record.host.auto_remove && me.shared().restarts == 0;
+    let again = record.state.status == Status::Restarting;
+    let goes = record.host.auto_remove && !again && me.shared().restarts == 0;
     let removed = if goes {
         remove_itself(core, me).await
     } else {

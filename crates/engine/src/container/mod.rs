@@ -1,21 +1,27 @@
 //! One container: its record, its life, and the task that owns both.
 //!
 //! ```text
-//!                 start                 Exited / Gone
-//!   Created ───────────────► Running ─────────────────► Exited ──┐
-//!      │ ▲                     ▲                          │      │ start
-//!      │ └── start failed      └──────────────────────────┼──────┘
-//!      │                                                  │
-//!      └───────────── remove ────► Removing ◄── remove ───┘     (with auto_remove the exit itself removes)
+//!                 start                     the end
+//!   Created ───────────────► Running ─────────────────────► Exited ──┐
+//!      │ ▲                   ▲  ▲ │                         ▲ │      │ start, also by the daemon coming up
+//!      │ └── start failed    │  └─┼─────────────────────────┼─┼──────┘
+//!      │                     │    │ the end, and the        │ │
+//!      │         after the   │    │ policy says so     stop │ │
+//!      │         wait, start │    ▼                         │ │
+//!      │                     └─ Restarting ─────────────────┘ │
+//!      │                          │  ▲ start failed           │
+//!      │                          └──┘                        │
+//!      └───────────── remove ────► Removing ◄──── remove ─────┘  (with auto_remove the end itself removes)
 //!                                     │
 //!                                     ▼
 //!                                   gone
 //! ```
 //!
 //! Who may change what: only the task changes `record` and `live`; it takes `start`, `remove` and the shim's reports
-//! from one bounded queue. Everybody else reads under the lock, which is never held across I/O or an await.
-//! What does not change the state (signals, attach, resize, exec) speaks to the shim directly. A run that is paused is
-//! Running: [`crate::pause`] and signals change what `live` says about that, in the order told there.
+//! from one bounded queue, and does by itself what its [`timers`] tell. Everybody else reads under the lock, which is
+//! never held across I/O or an await. What does not change the state (signals, attach, resize, exec) speaks to the shim
+//! directly; a signal leaves its marks in the record before it is sent. A run that is paused is Running:
+//! [`crate::pause`] and signals change what `live` says about that, in the order told there.
 
 pub(crate) mod attach;
 pub(crate) mod create;
@@ -25,11 +31,15 @@ mod prepare;
 mod recover;
 mod remove;
 mod rename;
+mod restart;
 mod start;
+pub(crate) mod startup;
+mod timers;
 
 use crate::config::WaitCondition;
 use crate::core::Core;
 use crate::link::{Link, Report};
+use crate::plan;
 use crate::record::Record;
 use crate::view::{Status, WaitResult};
 use crate::wait::Waits;
@@ -37,10 +47,15 @@ use attach::Pending;
 use dhow_types::{ContainerId, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use timers::{Clock, Timer};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Requests and reports that may wait for one container.
 const MAX_QUEUE: usize = 64;
+
+/// How long a signal waits for its mark to be written.
+const MAX_MARK: Duration = Duration::from_secs(5);
 
 /// A container.
 #[derive(Debug)]
@@ -71,6 +86,8 @@ pub(crate) struct Shared {
     /// Restarts that are under way: an end does not remove the container meanwhile.
     restarts: usize,
     waits: Waits,
+    /// What the task does later by itself.
+    agenda: timers::Agenda,
 }
 
 /// A container's shim.
@@ -96,9 +113,21 @@ enum Command {
     Start(oneshot::Sender<Result<()>>),
     Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
     Rename { name: String, reply: oneshot::Sender<Result<()>> },
+    ByHand { last: bool, reply: oneshot::Sender<Result<Status>> },
+    Again { reason: String, reply: oneshot::Sender<Result<bool>> },
+    GoOn(oneshot::Sender<Result<()>>),
     TakeUp(oneshot::Sender<Result<()>>),
     DropLog(oneshot::Sender<Result<()>>),
     Shim { generation: u64, report: Report },
+}
+
+/// Who starts a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// A client: what restarted it so far is forgotten.
+    Hand,
+    /// Its restart policy.
+    Itself,
 }
 
 impl Container {
@@ -119,6 +148,7 @@ impl Container {
             tickets: 0,
             restarts: 0,
             waits: Waits::default(),
+            agenda: timers::Agenda::default(),
         };
         let me = Arc::new(Self {
             id: shared.record.id.clone(),
@@ -165,7 +195,19 @@ impl Container {
             let text = format!("Container {} is paused, unpause the container before exec", self.id);
             return Err(Error::conflict(text));
         }
+        self.between_runs()?;
         self.running()
+    }
+
+    /// Refuses, in Docker's words, what needs its process while it waits for its next start.
+    pub(crate) fn between_runs(&self) -> Result<()> {
+        match self.status() {
+            Status::Restarting => {
+                let text = format!("Container {} is restarting, wait until the container is running", self.id);
+                Err(Error::conflict(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Starts it.
@@ -184,6 +226,40 @@ impl Container {
     pub(crate) async fn rename(&self, name: String) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Rename { name, reply }, answer).await
+    }
+
+    /// Notes that somebody is about to send it a signal; with `last`, that he wants its end, which ends the wait for
+    /// the next start, too. Gives the status afterwards.
+    pub(crate) async fn by_hand(&self, last: bool) -> Result<Status> {
+        {
+            let mut shared = self.shared();
+            let news = shared.record.marks.note(last);
+            let (record, status) = (&shared.record, shared.record.state.status);
+            // What is not started again is not worth a write: the next one tells it, too.
+            let matters = !plan::restart::is_none(&record.host.restart_policy) || record.marks.asked.is_some();
+            if status == Status::Running && !(news && matters) {
+                return Ok(status);
+            }
+        }
+        let (reply, answer) = oneshot::channel();
+        match tokio::time::timeout(MAX_MARK, self.ask(Command::ByHand { last, reply }, answer)).await {
+            Ok(status) => status,
+            // It must not be held up in ending.
+            Err(_) => Ok(self.status()),
+        }
+    }
+
+    /// Notes that it is to be started again, whatever its policy, when this run ends. False if it does not run, or
+    /// somebody wants its end.
+    pub(crate) async fn again(&self, reason: &str) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Again { reason: reason.to_owned(), reply }, answer).await
+    }
+
+    /// When the engine has taken everything up: starts it if it is to be started.
+    async fn go_on(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::GoOn(reply), answer).await
     }
 
     /// While the guard lives, an end does not remove it.
@@ -213,7 +289,7 @@ impl Container {
         }
     }
 
-    async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
         self.queue.try_send(command).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(ErrorKind::Unavailable, format!("container {} is busy: try again", self.id.short()))
@@ -226,8 +302,7 @@ impl Container {
     /// Registers a wait; a condition that holds already is answered at once.
     pub(crate) fn wait(&self, condition: WaitCondition) -> Result<oneshot::Receiver<WaitResult>> {
         let mut shared = self.shared();
-        let over =
-            condition == WaitCondition::NotRunning && shared.record.state.status != Status::Running && !shared.starting;
+        let over = condition == WaitCondition::NotRunning && !shared.record.state.status.is_up() && !shared.starting;
         if over {
             let (tx, rx) = oneshot::channel();
             let _ = tx.send(shared.result());
@@ -292,11 +367,27 @@ fn gone(id: &ContainerId) -> Error {
 
 /// The task.
 async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<Command>) {
-    while let Some(command) = commands.recv().await {
+    let mut clock = Clock::default();
+    loop {
+        clock.set(&me.shared().agenda);
+        let command = tokio::select! {
+            // What somebody asks for comes before what the container does by itself.
+            biased;
+            command = commands.recv() => command,
+            timer = clock.rings() => {
+                me.shared().agenda.take(timer);
+                match timer {
+                    Timer::Restart => Box::pin(restart::due(&core, &me)).await,
+                }
+                me.changed.notify_waiters();
+                continue;
+            }
+        };
+        let Some(command) = command else { break };
         // Boxed, because their futures are large and a container idles for most of its life.
         match command {
             Command::Start(reply) => {
-                let (result, removed) = Box::pin(start::start(&core, &me)).await;
+                let (result, removed) = Box::pin(start::start(&core, &me, By::Hand)).await;
                 let _ = reply.send(result);
                 if removed {
                     break;
@@ -312,6 +403,16 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
             }
             Command::Rename { name, reply } => {
                 drop(reply.send(Box::pin(rename::rename(&core, &me, name)).await));
+            }
+            Command::ByHand { last, reply } => {
+                drop(reply.send(Ok(Box::pin(restart::by_hand(&core, &me, last)).await)));
+            }
+            Command::Again { reason, reply } => {
+                drop(reply.send(Ok(Box::pin(restart::again(&core, &me, reason)).await)));
+            }
+            Command::GoOn(reply) => {
+                Box::pin(restart::go_on(&core, &me)).await;
+                let _ = reply.send(Ok(()));
             }
             Command::TakeUp(reply) => {
                 let removed = Box::pin(recover::take_up(&core, &me)).await;

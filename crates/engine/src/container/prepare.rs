@@ -150,6 +150,7 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     // Written while the shim works. A daemon that dies now finds the container by its socket, and its endpoint here.
     record.state.status = Status::Running;
     record.state.error.clear();
+    record.state.restarting = None;
     record.sent_at = Some(jiff::Timestamp::now());
     // The shim is on its way already, so a failure here must not undo what it stands on.
     let written =

@@ -1,5 +1,6 @@
 //! What became of a container while no daemon was there: it runs on, it ended, or its shim was killed.
 
+use super::restart::Over;
 use super::{Container, Live, exit};
 use crate::core::Core;
 use crate::link::{FIRST, Link, answer};
@@ -19,6 +20,13 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes a container up. True if it removed itself, because it had ended (auto_remove).
 pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
+    let removed = find_out(core, me).await;
+    // What is to be started is started when all are taken up.
+    me.shared().agenda.restart = None;
+    removed
+}
+
+async fn find_out(core: &Arc<Core>, me: &Arc<Container>) -> bool {
     let (recorded, sent_at) = {
         let shared = me.shared();
         (shared.record.state.clone(), shared.record.sent_at)
@@ -45,8 +53,8 @@ pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
         // One that removes itself is there after its end only while it is restarted, which nobody goes on with.
         return recorded.status == Status::Exited && exit::remove_itself(core, me).await;
     }
-    let status = exit::recover(core, me).await;
-    exit::ended(core, me, status).await
+    let (status, over) = exit::recover(core, me).await;
+    exit::ended(core, me, status, over).await
 }
 
 fn on_its_way(sent_at: Option<Timestamp>) -> bool {
@@ -72,7 +80,7 @@ async fn link(core: &Arc<Core>, me: &Arc<Container>) -> Result<Option<State>> {
 
 async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     if let Some(status) = state.exit {
-        return exit::ended(core, me, status).await;
+        return exit::ended(core, me, status, Over::Ended).await;
     }
     let paused = pause::found(core, me).await;
     let mut shared = me.shared();
@@ -84,5 +92,6 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     known.pid = state.pid;
     known.started_at = state.started_at.parse().ok().or(known.started_at);
     known.error.clear();
+    known.restarting = None;
     false
 }

@@ -14,10 +14,10 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     let (record, before) = {
         let mut shared = me.shared();
         let before = shared.record.state.status;
-        if before == Status::Running {
+        if before.is_up() {
             let why = match shared.run().is_some_and(|live| live.paused) {
-                true => "paused and must be unpaused first",
-                false => "running: stop the container before removing or force remove",
+                true => "paused and must be unpaused first".to_owned(),
+                false => format!("{}: stop the container before removing or force remove", before.as_str()),
             };
             let name = &shared.record.name;
             return Err(Error::conflict(format!("cannot remove container \"/{name}\": container is {why}")));

@@ -1,11 +1,13 @@
 //! `start`: what comes before and after the shim's answer.
 
 use super::prepare::{self, Joins, Prepared};
-use super::{Container, Live, remove};
+use super::restart::{self, Over};
+use super::{By, Container, Live, remove};
 use crate::core::{Core, blocking};
 use crate::link::{Link, answer};
 use crate::plan::modes;
 use crate::plan::spec::NetworkFiles;
+use crate::record::Marks;
 use crate::view::Status;
 use dhow_shim::protocol::Reply;
 use dhow_store::Durability;
@@ -20,16 +22,16 @@ const MAX_LEAVE: Duration = Duration::from_secs(10);
 const MAX_HAND_OVER: Duration = Duration::from_secs(2);
 
 /// Starts the container. The second value says that it removed itself because it failed (auto_remove).
-pub(super) async fn start(core: &Arc<Core>, me: &Arc<Container>) -> (Result<()>, bool) {
+pub(super) async fn start(core: &Arc<Core>, me: &Arc<Container>, by: By) -> (Result<()>, bool) {
     if let Err(e) = may_start(me) {
         return (Err(e), false);
     }
     if let Err(e) = settle(me).await {
         return (Err(e), false);
     }
-    let result = launch(core, me).await;
+    let result = launch(core, me, by).await;
     let Err(e) = result else { return (Ok(()), false) };
-    let removed = failed(core, me, &e).await;
+    let removed = failed(core, me, &e, by).await;
     (Err(e), removed)
 }
 
@@ -42,7 +44,7 @@ fn may_start(me: &Container) -> Result<()> {
         Status::Removing | Status::Dead => {
             Err(Error::conflict("container is marked for removal and cannot be started"))
         }
-        Status::Created | Status::Exited => Ok(()),
+        Status::Created | Status::Restarting | Status::Exited => Ok(()),
     }
 }
 
@@ -71,13 +73,17 @@ async fn settle(me: &Container) -> Result<()> {
     Ok(())
 }
 
-async fn launch(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
+async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     let joins = joins(core, me)?;
-    let (record, clients) = {
+    let (mut record, clients) = {
         let mut shared = me.shared();
         shared.starting = true;
         (shared.record.clone(), std::mem::take(&mut shared.pending))
     };
+    if by == By::Hand {
+        record.marks = Marks::default();
+        record.state.restart_count = 0;
+    }
     let shared_core = core.clone();
     let Prepared { stream, record, mut undo } =
         blocking(move || prepare::prepare(&shared_core, record, joins, clients)).await?;
@@ -100,14 +106,20 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
         tracing::warn!("container {}: {warning}", me.id.short());
     }
     let mut shared = me.shared();
+    let marks = match by {
+        By::Hand => Marks::default(),
+        // Somebody may have left his meanwhile.
+        By::Itself => shared.record.marks.clone(),
+    };
     shared.record = record;
+    shared.record.marks = marks;
     let state = &mut shared.record.state;
     state.pid = pid;
     state.started_at = started_at.parse().ok();
-    state.finished_at = None;
     state.exit_code = 0;
     state.oom_killed = false;
     shared.live = Some(Live::new(link, generation));
+    shared.agenda.restart = None;
     shared.starting = false;
     Ok(())
 }
@@ -164,7 +176,7 @@ fn files_of(core: &Core, container: &Arc<Container>) -> Result<dhow_types::Conta
 }
 
 /// Records why a start failed. Exit codes are Docker's. True if the container removed itself.
-async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error) -> bool {
+async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error, by: By) -> bool {
     let record = {
         let mut shared = me.shared();
         shared.starting = false;
@@ -179,10 +191,23 @@ async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error) -> bool {
         state.error = error.text().to_owned();
         state.pid = 0;
         shared.record.endpoint = None;
+        match (by, shared.record.state.status) {
+            (By::Itself, _) => restart::plan(&mut shared, Over::Ended),
+            // Who starts it by hand learns of the failure, and it is in his hands.
+            (By::Hand, Status::Restarting) => {
+                shared.record.marks.last = true;
+                restart::plan(&mut shared, Over::Ended);
+            }
+            (By::Hand, _) => {}
+        }
+        if shared.record.state.status != Status::Created {
+            let result = shared.result();
+            shared.waits.exited(&result);
+        }
         shared.record.clone()
     };
     me.changed.notify_waiters();
-    if record.host.auto_remove {
+    if record.host.auto_remove && record.state.status != Status::Restarting {
         return match remove::remove(core, me, true).await {
             Ok(()) => true,
             Err(e) => {

@@ -1,7 +1,7 @@
 //! What is refused before anything is made: contradictions, values out of range, and fields that are not built,
 //! each by its own name. Nothing that is accepted here is ignored later.
 
-use super::{modes, names, ports, resources, security, signal};
+use super::{modes, names, ports, resources, restart, security, signal};
 use crate::config::{ContainerConfig, CreateRequest, HostConfig};
 use dhow_types::{Error, Result};
 
@@ -107,27 +107,9 @@ fn not_built(host: &HostConfig) -> Result<()> {
     refuse_if(!host.storage_opt.is_empty(), "StorageOpt (--storage-opt)")?;
     refuse_if(host.resources.device_requests > 0, "DeviceRequests (--gpus)")?;
     refuse_if(host.resources.kernel_memory_tcp != 0, "KernelMemoryTCP")?;
-    match host.restart_policy.name.as_str() {
-        "" | "no" if host.restart_policy.maximum_retry_count != 0 => {
-            return Err(Error::invalid(
-                "invalid restart policy: maximum retry count cannot be used with restart policy 'no'",
-            ));
-        }
-        "" | "no" => {}
-        "always" | "unless-stopped" | "on-failure" if host.auto_remove => {
-            return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
-        }
-        "always" | "unless-stopped" | "on-failure" => {
-            return Err(Error::not_implemented(format!(
-                "RestartPolicy {} (--restart) is not built yet: use no",
-                host.restart_policy.name
-            )));
-        }
-        other => {
-            return Err(Error::invalid(format!(
-                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-            )));
-        }
+    restart::check(&host.restart_policy)?;
+    if host.auto_remove && !restart::is_none(&host.restart_policy) {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
     if !matches!(host.volume_driver.as_str(), "" | "local") {
         return Err(Error::not_implemented(format!("volume driver {} is not built: use local", host.volume_driver)));
@@ -265,7 +247,6 @@ mod tests {
             ("--volumes-from", ErrorKind::NotImplemented, |r| r.host.volumes_from.push("x".into())),
             ("--link", ErrorKind::NotImplemented, |r| r.host.links.push("x".into())),
             ("--gpus", ErrorKind::NotImplemented, |r| r.host.resources.device_requests = 1),
-            ("RestartPolicy always", ErrorKind::NotImplemented, |r| r.host.restart_policy.name = "always".into()),
             ("can't create 'AutoRemove'", ErrorKind::InvalidParameter, |r| {
                 r.host.auto_remove = true;
                 r.host.restart_policy.name = "always".into();

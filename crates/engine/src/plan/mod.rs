@@ -19,6 +19,7 @@ pub mod names;
 pub mod ports;
 pub mod prune;
 pub mod resources;
+pub(crate) mod restart;
 pub mod rootfs;
 pub mod security;
 pub mod signal;

@@ -36,6 +36,7 @@ pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
         size_root_fs,
         cgroup: _, // Docker has no word for it
     } = view;
+    let restart_count = container_state.restart_count as i64;
     let document = api::ContainerInspect {
         created: time(Some(created)),
         path,
@@ -47,7 +48,7 @@ pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
         hosts_path,
         log_path,
         name: format!("/{name}"),
-        restart_count: 0,
+        restart_count,
         graph_driver: Some(api::GraphDriver { data: or_null(graph), name: driver.clone() }),
         driver,
         platform,
@@ -106,12 +107,24 @@ fn add_legacy_network_fields(settings: &mut Value) {
 
 fn state(state: StateView) -> api::ContainerState {
     let word = state.as_str().to_owned();
-    let StateView { status, paused, oom_killed, pid, exit_code, error, started_at, finished_at } = state;
+    let StateView {
+        status,
+        paused,
+        oom_killed,
+        pid,
+        exit_code,
+        error,
+        started_at,
+        finished_at,
+        restart_count: _,
+        restarting,
+    } = state;
     api::ContainerState {
         status: word,
-        running: status == Status::Running,
+        running: status.is_up(),
         paused,
-        restarting: false,
+        restarting: status == Status::Restarting,
+        restart_reason: restarting.and_then(|r| r.reason).unwrap_or_default(),
         oom_killed,
         dead: status == Status::Dead,
         pid: pid.into(),

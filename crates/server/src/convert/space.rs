@@ -4,7 +4,6 @@ use super::{container, image, or_null, time};
 use dhow_api as api;
 use dhow_api::ApiVersion;
 use dhow_engine::space::view::{DiskView, Pruned, VolumeDisk};
-use dhow_engine::view::Status;
 use jiff::Timestamp;
 
 /// The kinds of things that a client may ask about, by their words in the query.
@@ -66,7 +65,7 @@ pub(crate) fn usage(view: DiskView, asked: Asked<'_>, now: Timestamp) -> api::Di
         out.images = legacy.then_some(items);
     }
     if wants("container") {
-        let running = |c: &&dhow_engine::space::view::ContainerDisk| c.view.state.status == Status::Running;
+        let running = |c: &&dhow_engine::space::view::ContainerDisk| c.view.state.status.is_up();
         let active = view.containers.iter().filter(running).count();
         let all: u64 = view.containers.iter().map(|c| c.files).sum();
         let of_running: u64 = view.containers.iter().filter(running).map(|c| c.files).sum();
@@ -115,11 +114,10 @@ pub(crate) fn usage(view: DiskView, asked: Asked<'_>, now: Timestamp) -> api::Di
 
 fn logs(view: &DiskView, verbose: bool) -> api::LogsDiskUsage {
     let with: Vec<_> = view.containers.iter().filter(|c| c.logs > 0).collect();
-    let sum = |running: bool| -> u64 {
-        with.iter().filter(|c| (c.view.state.status == Status::Running) == running).map(|c| c.logs).sum()
-    };
+    let sum =
+        |running: bool| -> u64 { with.iter().filter(|c| c.view.state.status.is_up() == running).map(|c| c.logs).sum() };
     api::LogsDiskUsage {
-        active_count: count(with.iter().filter(|c| c.view.state.status == Status::Running).count()),
+        active_count: count(with.iter().filter(|c| c.view.state.status.is_up()).count()),
         total_count: count(with.len()),
         reclaimable: size(sum(false)),
         total_size: size(sum(true) + sum(false)),

@@ -21,6 +21,7 @@ mod overlay;
 mod pause;
 mod prune;
 mod recovery;
+mod restarts;
 mod run;
 mod security;
 mod space;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         terminal::cases(),
         network::cases(),
         recovery::cases(),
+        restarts::cases(),
         crash::cases(),
         space::cases(),
         budget::cases(),
