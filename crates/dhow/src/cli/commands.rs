@@ -6,9 +6,7 @@ use super::{
     Exit, archives, attach, audit, check, containers, df, exec, images, info, inspect, life, logs, making, names, port,
     prune, ps, run, top,
 };
-#[cfg(test)]
-use crate::flags::parse::ready;
-use crate::flags::parse::{Count, Grammar, parse};
+use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
 
 /// A row.
@@ -25,7 +23,6 @@ pub struct Command {
     /// How many arguments it takes.
     pub arguments: Count,
     /// Its flags, as clap knows them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests, until something prints all flags"))]
     pub flags: fn() -> clap::Command,
     run: fn(&Context, Call) -> anyhow::Result<i32>,
 }
@@ -198,6 +195,11 @@ pub fn find(name: String, mut words: Vec<OsString>) -> Found {
     }
 }
 
+/// The name of the command that may also be written so.
+pub fn name_of(written: &str) -> Option<&'static str> {
+    COMMANDS.iter().find(|c| c.names.contains(&written)).map(|c| c.names[0])
+}
+
 impl Call {
     /// Runs it.
     pub fn run(self, context: &Context) -> anyhow::Result<i32> {
@@ -220,7 +222,6 @@ impl Command {
     }
 
     /// Its flags and its help, under its name.
-    #[cfg(test)]
     pub fn described(&self) -> clap::Command {
         ready((self.flags)(), &self.grammar(self.names[0]))
     }

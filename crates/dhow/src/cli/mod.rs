@@ -7,7 +7,7 @@ mod attach;
 mod audit;
 mod autostart;
 pub mod check;
-mod commands;
+pub mod commands;
 mod containers;
 pub mod context;
 mod df;

@@ -33,9 +33,13 @@ pub struct PsArgs {
     /// The newest one, whatever its state
     #[arg(short, long)]
     latest: bool,
+    /// Show how much each has written, and how large it is with its image
+    #[arg(short, long)]
+    size: bool,
 }
 
-const COLUMNS: [(&str, &str); 7] = [
+/// The last one stands there only when sizes are asked for.
+const COLUMNS: [(&str, &str); 8] = [
     ("CONTAINER ID", "ID"),
     ("IMAGE", "Image"),
     ("COMMAND", "Command"),
@@ -43,6 +47,7 @@ const COLUMNS: [(&str, &str); 7] = [
     ("STATUS", "Status"),
     ("PORTS", "Ports"),
     ("NAMES", "Names"),
+    ("SIZE", "Size"),
 ];
 
 /// Fields of a row that no column shows.
@@ -57,6 +62,8 @@ pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
         query::build(&[
             ("all", query::flag(args.all || limit.is_some())),
             ("limit", limit.map(|n| n.to_string())),
+            // It costs the daemon a walk over the files: only where it is shown.
+            ("size", query::flag(args.size || args.format.as_deref().is_some_and(|f| f.contains(".Size")))),
             ("filters", listing::filters(&args.filter)?),
         ])
     );
@@ -68,7 +75,8 @@ pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
         return Ok(0);
     }
     let rows: Vec<Value> = containers.iter().map(|c| row(c, args.no_trunc)).collect();
-    listing::print(args.format.as_deref(), &COLUMNS, &OTHERS, &rows)?;
+    let columns = if args.size { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
+    listing::print(args.format.as_deref(), columns, &OTHERS, &rows)?;
     Ok(0)
 }
 
@@ -100,7 +108,10 @@ pub fn row(c: &ContainerSummary, full: bool) -> Value {
         "Mounts": mounts.join(","),
         "Networks": c.network_settings.networks.keys().cloned().collect::<Vec<_>>().join(","),
         "LocalVolumes": c.mounts.iter().filter(|m| m.r#type == "volume").count().to_string(),
-        "Size": units::human_size(c.size_rw),
+        "Size": match c.size_root_fs {
+            0 => units::human_size(c.size_rw),
+            all => format!("{} (virtual {})", units::human_size(c.size_rw), units::human_size(all)),
+        },
     })
 }
 

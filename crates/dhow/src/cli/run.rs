@@ -79,8 +79,17 @@ fn plain(command: &str, error: &anyhow::Error) -> anyhow::Error {
     Exit(ENGINE_FAILED).into()
 }
 
-fn document(flags: &ContainerFlags, words: &[String], detached: bool) -> Result<ContainerCreateRequest> {
+fn document(
+    client: &Client,
+    flags: &ContainerFlags,
+    words: &[String],
+    detached: bool,
+) -> Result<ContainerCreateRequest> {
+    if flags.kernel_memory.is_some() {
+        output::note("Flag --kernel-memory has been deprecated, and no longer supported by the kernel");
+    }
     let caller = Caller {
+        socket: client.socket().to_owned(),
         cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
         home: std::env::var("HOME").ok(),
         variable: &|name| std::env::var(name).ok(),
@@ -97,7 +106,7 @@ fn create_container(
     words: &[String],
     detached: bool,
 ) -> Result<ContainerCreateResponse> {
-    let document = document(flags, words, detached)?;
+    let document = document(client, flags, words, detached)?;
     if let Some(file) = &flags.cidfile
         && file.exists()
     {

@@ -47,6 +47,12 @@ pub struct ContainerFlags {
     /// When to start it again after its end: no, always, unless-stopped or on-failure[:COUNT]
     #[arg(long, default_value = "no", help_heading = "General")]
     pub restart: String,
+    /// Don't verify the image's signature (without effect: none is looked at)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, hide = true)]
+    pub disable_content_trust: bool,
+    /// Let the container reach this daemon: its socket as /var/run/docker.sock
+    #[arg(long, help_heading = "General")]
+    pub use_api_socket: bool,
     /// OCI runtime: only the built-in `dhow` (or `runc`, its other name)
     #[arg(long, help_heading = "General")]
     pub runtime: Option<String>,
@@ -106,13 +112,19 @@ pub struct ContainerFlags {
     /// Size of /dev/shm
     #[arg(long, value_name = "BYTES", help_heading = "Files")]
     pub shm_size: Option<String>,
-    /// Option of the storage driver
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Files")]
-    pub storage_opt: Vec<String>,
 
     /// Network: bridge, host, none or container:NAME
     #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub network: Vec<String>,
+    /// Another name in the network
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", help_heading = "Network")]
+    pub network_alias: Vec<String>,
+    /// IPv4 address
+    #[arg(long, value_name = "IP", help_heading = "Network")]
+    pub ip: Option<String>,
+    /// IPv6 address
+    #[arg(long, value_name = "IP", help_heading = "Network")]
+    pub ip6: Option<String>,
     /// Publish a port ([[IP:]HOST:]CONTAINER[/udp])
     #[arg(short, long, value_name = "[[IP:]HOST:]CONTAINER", help_heading = "Network")]
     pub publish: Vec<String>,
@@ -156,7 +168,7 @@ pub struct ContainerFlags {
     /// How readily the kernel swaps (0-100)
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, help_heading = "Limits")]
     pub memory_swappiness: Option<i64>,
-    /// Kernel memory (withdrawn by the kernel: refused by the daemon)
+    /// Kernel memory (without effect: the kernel has no such limit any more)
     #[arg(long, value_name = "BYTES", hide = true)]
     pub kernel_memory: Option<String>,
     /// Don't kill it when it is out of memory
@@ -235,6 +247,9 @@ pub struct ContainerFlags {
     /// Kernel setting of the container's namespaces (NAME=VALUE)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Isolation")]
     pub sysctl: Vec<String>,
+    /// Isolation technology: only `default`
+    #[arg(long, value_name = "TECHNOLOGY", help_heading = "Isolation")]
+    pub isolation: Option<String>,
     /// Process namespace: private, host or container:NAME
     #[arg(long, value_name = "MODE", help_heading = "Isolation")]
     pub pid: Option<String>,

@@ -6,9 +6,11 @@
 pub mod container;
 pub mod devices;
 pub mod env;
+pub mod network;
 pub mod parse;
 pub mod ports;
 pub mod request;
 pub mod restart;
 pub mod scan;
+pub mod table;
 pub mod volumes;

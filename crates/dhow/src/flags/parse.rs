@@ -2,38 +2,12 @@
 //! too many arguments, Docker's words for both, and a word of its own for Docker's flags that dhow lacks.
 
 use super::scan::{Wrong, scan, shown};
+use super::table;
 use crate::cli::output;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 use std::any::TypeId;
 use std::ffi::OsString;
-
-/// Flags of Docker's commands that are not built: they are refused by name, never taken and ignored.
-const DOCKER_ONLY: &[&str] = &[
-    "checkpoint",
-    "checkpoint-dir",
-    "cpu-count",
-    "cpu-percent",
-    "details",
-    "disable-content-trust",
-    "gpus",
-    "health-cmd",
-    "health-interval",
-    "health-retries",
-    "health-start-interval",
-    "health-start-period",
-    "health-timeout",
-    "io-maxbandwidth",
-    "io-maxiops",
-    "ip",
-    "ip6",
-    "isolation",
-    "link",
-    "link-local-ip",
-    "network-alias",
-    "use-api-socket",
-    "size",
-];
 
 /// Why there is nothing to run.
 pub enum Stop {
@@ -119,14 +93,10 @@ impl Grammar {
 pub fn parse<T: CommandFactory + FromArgMatches>(grammar: &Grammar, words: Vec<OsString>) -> Result<T, Stop> {
     let mut command = ready(T::command(), grammar);
     let scanned = scan(&command, words).map_err(|wrong| match wrong {
-        Wrong::Unknown(flag) if DOCKER_ONLY.contains(&flag.trim_start_matches('-')) => {
-            let path = grammar.path;
-            Stop::Usage(
-                format!("dhow {path}: {flag} is a flag of Docker that dhow does not have yet; leave it out"),
-                125,
-            )
-        }
-        Wrong::Unknown(flag) => grammar.wrong(&format!("unknown flag: {flag}")),
+        Wrong::Unknown(flag, text) => match table::refusal(grammar.path, &flag) {
+            Some(reason) => Stop::Usage(format!("dhow {}: {flag} is not supported: {reason}", grammar.path), 125),
+            None => grammar.wrong(&text),
+        },
         Wrong::Said(text) => grammar.wrong(&text),
     })?;
     scanned.notes.iter().for_each(output::line);
@@ -312,7 +282,13 @@ mod tests {
         let empty = said_of::<Words>(&any, "--env= img").unwrap();
         assert_eq!(empty.env, [""]);
         let (text, code) = said_of::<Words>(&any, "--gpus all img").unwrap_err();
-        assert!(code == 125 && text.contains("--gpus is a flag of Docker that dhow does not have yet"), "{text}");
+        assert!(code == 125 && text.contains("unknown flag: --gpus"), "{text}");
+        let run = Grammar { path: "container run", ..grammar(0, None) };
+        let (text, code) = said_of::<Words>(&run, "--gpus all img").unwrap_err();
+        assert!(code == 125 && text.contains("--gpus is not supported: there are no device drivers"), "{text}");
+        let rm = Grammar { path: "rm", ..grammar(0, None) };
+        let (text, code) = said_of::<Words>(&rm, "-l img").unwrap_err();
+        assert!(code == 125 && text.contains("-l is not supported: there are no links"), "{text}");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::container::ContainerFlags;
 use super::volumes::Volume;
-use super::{devices, env, ports, volumes};
+use super::{devices, env, network, ports, volumes};
 use crate::cli::units;
 use anyhow::{Context, Result, bail};
 use dhow_api::config::Words;
-use dhow_api::{ContainerConfig, ContainerCreateRequest, EndpointSettings, HostConfig, LogConfig, NetworkingConfig};
+use dhow_api::{ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig, Mount};
 use std::path::PathBuf;
 
 /// What the flags may look at outside of themselves.
@@ -19,6 +19,8 @@ pub struct Caller<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Rows and columns of the terminal, if there is one.
     pub terminal: Option<(u16, u16)>,
+    /// The daemon's socket.
+    pub socket: PathBuf,
     /// Reads a file that a flag names (a seccomp profile).
     pub read: &'a dyn Fn(&str) -> std::io::Result<String>,
 }
@@ -35,7 +37,15 @@ pub fn build(
     let home = caller.home.as_deref();
     let volumes_: Vec<Volume> =
         flags.volume.iter().map(|v| volumes::volume(v, &caller.cwd, home)).collect::<Result<_>>()?;
-    let mounts = flags.mount.iter().map(|m| volumes::mount(m, &caller.cwd, home)).collect::<Result<Vec<_>>>()?;
+    let mut mounts = flags.mount.iter().map(|m| volumes::mount(m, &caller.cwd, home)).collect::<Result<Vec<_>>>()?;
+    if flags.use_api_socket {
+        mounts.push(Mount {
+            r#type: "bind".into(),
+            source: caller.socket.display().to_string(),
+            target: "/var/run/docker.sock".into(),
+            ..Mount::default()
+        });
+    }
     let (bindings, exposed) = ports::parse(&flags.publish, &flags.expose)?;
     let streams = streams(flags, detached)?;
     let config = ContainerConfig {
@@ -64,12 +74,7 @@ pub fn build(
         stop_timeout: flags.stop_timeout,
         ..ContainerConfig::default()
     };
-    let network = network(flags)?;
-    let mut networking = NetworkingConfig::default();
-    if let Some(mac) = &flags.mac_address {
-        let endpoint = EndpointSettings { mac_address: mac.clone(), ..Default::default() };
-        networking.endpoints_config = Some([(network.clone(), Some(endpoint))].into());
-    }
+    let (network, networking) = network::parse(flags)?;
     let binds = volumes_.into_iter().filter_map(|v| match v {
         Volume::Bind(text) => Some(text),
         Volume::Anonymous(_) => None,
@@ -104,7 +109,6 @@ pub fn build(
         extra_hosts: some(flags.add_host.iter().map(|h| add_host(h)).collect::<Result<_>>()?),
         group_add: some(flags.group_add.clone()),
         readonly_rootfs: flags.read_only,
-        storage_opt: Some(env::pairs("--storage-opt", &flags.storage_opt)?).filter(|o| !o.is_empty()),
         ..HostConfig::default()
     };
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
@@ -126,8 +130,8 @@ fn refuse(flags: &ContainerFlags) -> Result<()> {
         "always" => bail!("--pull always: dhow has no registry client yet; load images by `dhow load -i FILE`"),
         other => bail!("invalid pull option: {other:?}: want missing or never"),
     }
-    if flags.kernel_memory.is_some() {
-        bail!("--kernel-memory: the kernel no longer has this limit; use --memory");
+    if !flags.disable_content_trust {
+        bail!("--disable-content-trust=false: signatures of images can't be verified; leave the flag out");
     }
     Ok(())
 }
@@ -154,25 +158,6 @@ fn streams(flags: &ContainerFlags, detached: bool) -> Result<(bool, bool, bool)>
     Ok(chosen)
 }
 
-fn network(flags: &ContainerFlags) -> Result<String> {
-    match &flags.network[..] {
-        [] => Ok("default".into()),
-        [one] if one.contains('=') => {
-            // the long form; `name` is all of it that is built
-            let mut name = String::new();
-            for field in one.split(',') {
-                match field.split_once('=') {
-                    Some(("name", n)) => name = n.to_owned(),
-                    _ => bail!("--network {one:?}: {field} is not built yet; only name= is"),
-                }
-            }
-            Ok(name)
-        }
-        [one] => Ok(one.clone()),
-        _ => bail!("--network: several networks for a container are not built yet; give one"),
-    }
-}
-
 fn add_host(text: &str) -> Result<String> {
     let (host, ip) = match text.split_once('=').or_else(|| text.split_once(':')) {
         Some((host, ip)) if !host.is_empty() => (host, ip.trim_matches(|c| c == '[' || c == ']')),
@@ -188,6 +173,7 @@ fn isolation(flags: &ContainerFlags, caller: &Caller<'_>, host: &mut HostConfig)
     host.cap_add = some(flags.cap_add.clone()).map(Words);
     host.cap_drop = some(flags.cap_drop.clone()).map(Words);
     host.privileged = flags.privileged;
+    host.isolation = flags.isolation.clone().unwrap_or_default();
     host.devices = some(flags.device.iter().map(|d| devices::device(d)).collect::<Result<_>>()?);
     host.device_cgroup_rules = some(flags.device_cgroup_rule.clone());
     host.sysctls = Some(env::pairs("--sysctl", &flags.sysctl)?).filter(|s| !s.is_empty());
@@ -278,6 +264,7 @@ mod tests {
         let words: Words_ = parse(&grammar, words).map_err(|_| anyhow::anyhow!("usage"))?;
         let caller = Caller {
             cwd: "/w".into(),
+            socket: "/run/d.sock".into(),
             home: None,
             variable: &|_| None,
             terminal: Some((24, 80)),
@@ -312,12 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn the_socket_is_mounted_where_clients_look_for_it() {
+        let mounts = request("--use-api-socket x").unwrap().host_config.mounts.unwrap();
+        assert_eq!((mounts[0].source.as_str(), mounts[0].target.as_str()), ("/run/d.sock", "/var/run/docker.sock"));
+        assert!(request("x").unwrap().host_config.mounts.is_none());
+    }
+
+    #[test]
     fn what_is_not_built_is_refused_by_name() {
         for (line, part) in [
             ("--restart :3 x", "no policy provided before colon"),
             ("--restart always --rm x", "cannot specify both --restart and --rm"),
             ("--pull always x", "--pull always"),
-            ("--network a --network b x", "several networks"),
+            ("--network a --network bridge x", "both user-defined and non-user-defined"),
+            ("--disable-content-trust=false x", "can't be verified"),
             ("-a what x", "valid streams"),
             ("--add-host nope x", "HOST:IP"),
             ("-m 1q x", "--memory"),

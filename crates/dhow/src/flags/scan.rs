@@ -21,8 +21,8 @@ pub struct Scanned {
 /// A word that can't be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// No such flag; as it was written, without a value.
-    Unknown(String),
+    /// No such flag, as it was written, without a value; and what Go's parser says.
+    Unknown(String, String),
     /// Anything else, in the words of Go's parser.
     Said(String),
 }
@@ -84,7 +84,9 @@ pub fn scan(command: &Command, words: Vec<OsString>) -> Result<Scanned, Wrong> {
                 if name.is_empty() || name.starts_with('-') {
                     return Err(Wrong::Said(format!("bad flag syntax: {}", word.to_string_lossy())));
                 }
-                let Some(arg) = flags.long(&name) else { return Err(Wrong::Unknown(format!("--{name}"))) };
+                let Some(arg) = flags.long(&name) else {
+                    return Err(Wrong::Unknown(format!("--{name}"), format!("unknown flag: --{name}")));
+                };
                 let newer = arg.get_long().filter(|long| {
                     *long != name && !arg.get_visible_aliases().is_some_and(|all| all.contains(&name.as_str()))
                 });
@@ -100,7 +102,8 @@ pub fn scan(command: &Command, words: Vec<OsString>) -> Result<Scanned, Wrong> {
                     let group = &text[at..];
                     at += name.len_utf8();
                     let Some(arg) = flags.short(name) else {
-                        return Err(Wrong::Said(format!("unknown shorthand flag: {name:?} in -{group}")));
+                        let text = format!("unknown shorthand flag: {name:?} in -{group}");
+                        return Err(Wrong::Unknown(format!("-{name}"), text));
                     };
                     if matches!(arg.get_action(), ArgAction::Help) {
                         out.notes.push(format!("Flag shorthand -{name} has been deprecated, use --help"));
@@ -266,8 +269,6 @@ mod tests {
             ("--last", "flag needs an argument: --last"),
             ("-n", "flag needs an argument: 'n' in -n"),
             ("-an", "flag needs an argument: 'n' in -n"),
-            ("-az", "unknown shorthand flag: 'z' in -z"),
-            ("-zq", "unknown shorthand flag: 'z' in -zq"),
             ("---", "bad flag syntax: ---"),
             ("--=x", "bad flag syntax: --=x"),
             (
@@ -277,7 +278,13 @@ mod tests {
         ] {
             assert_eq!(read::<Plain>(line), Err(Wrong::Said(want.into())), "{line}");
         }
-        assert_eq!(read::<Plain>("--nope=3 x"), Err(Wrong::Unknown("--nope".into())));
+        for (line, flag, want) in [
+            ("--nope=3 x", "--nope", "unknown flag: --nope"),
+            ("-az", "-z", "unknown shorthand flag: 'z' in -z"),
+            ("-zq", "-z", "unknown shorthand flag: 'z' in -zq"),
+        ] {
+            assert_eq!(read::<Plain>(line), Err(Wrong::Unknown(flag.into(), want.into())), "{line}");
+        }
         assert_eq!(read::<Rest>("img --nope").as_deref(), Ok(" | img --nope"));
     }
 }
