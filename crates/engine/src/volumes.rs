@@ -212,7 +212,7 @@ mod tests {
 
     fn mount(bind: &str) -> Vec<Mount> {
         let host = crate::config::HostConfig { binds: vec![bind.into()], ..Default::default() };
-        crate::plan::mounts::plan(&Default::default(), &host).unwrap()
+        crate::plan::mounts::plan(&Default::default(), &host, Vec::new()).unwrap()
     }
 
     fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
@@ -267,7 +267,7 @@ mod tests {
             ..Default::default()
         };
         let host = crate::config::HostConfig { mounts: vec![bind], ..Default::default() };
-        let mounts = crate::plan::mounts::plan(&Default::default(), &host).unwrap();
+        let mounts = crate::plan::mounts::plan(&Default::default(), &host, Vec::new()).unwrap();
         let image = || View::open(&[&w.image]);
         let mut held = crate::holds::Holds::default().begin();
         let e = Volumes::default()

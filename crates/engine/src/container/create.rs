@@ -4,6 +4,7 @@ use super::Container;
 use crate::config::{ContainerConfig, CreateRequest, HealthConfig, HostConfig};
 use crate::core::{Core, blocking, make, random};
 use crate::holds::Held;
+use crate::plan::mounts::{Mount, Source};
 use crate::plan::{self, modes, rootfs::Writes};
 use crate::record::{New, Record, Root};
 use crate::undo::Undo;
@@ -11,7 +12,7 @@ use crate::view::{Created, Status};
 use dhow_store::Durability;
 use dhow_store::merged::View;
 use dhow_types::image::RunConfig;
-use dhow_types::{ContainerId, Context, Error, Platform, Result};
+use dhow_types::{ContainerId, Context, Error, ErrorKind, Platform, Result};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
         }
         writable_layer(data, layers.first())?;
     }
-    let mounts = plan::mounts::plan(&config, &host)?;
+    let mounts = plan::mounts::plan(&config, &host, inherited(core, &host, held)?)?;
     let image = || View::open(&layers);
     let mounts = core.volumes.prepare((&core.dirs, &core.store), mounts, &image, durability, &mut undo, held)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
@@ -187,6 +188,33 @@ fn resolve_modes(core: &Core, host: &mut HostConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The mounts that `--volumes-from` asks for.
+fn inherited(core: &Core, host: &HostConfig, held: &mut Held) -> Result<Vec<Mount>> {
+    let mut out = Vec::new();
+    for spec in &host.volumes_from {
+        let (name, writes) = plan::volumes_from::parse(spec)?;
+        // Docker calls this a wrong request, not a missing thing, or clients would fetch the image.
+        let missing = |e: Error| e.with_kind(ErrorKind::InvalidParameter);
+        let source = core.registry().find(name).map_err(missing)?;
+        let mounts = {
+            let shared = source.shared();
+            let record = &shared.record;
+            plan::volumes_from::inherit(record.mounts.iter().map(|(mount, _)| mount), &record.host, writes)
+        };
+        for mount in &mounts {
+            if let Source::Volume { name: Some(volume), .. } = &mount.source {
+                held.volume(volume);
+            }
+        }
+        // Its removal takes its anonymous volumes along; one that begins from here on sees that they are held.
+        if core.registry().find(source.id.as_str()).is_err() {
+            return Err(missing(Error::not_found(format!("No such container: {name}"))));
+        }
+        out.extend(mounts);
+    }
+    Ok(out)
 }
 
 /// What `inspect` shows for what was left open.

@@ -2,10 +2,9 @@
 
 use super::Container;
 use crate::core::{Core, blocking};
-use crate::plan::mounts::Source;
+use crate::plan::mounts::{Mount, Source};
 use crate::record::Record;
 use crate::view::Status;
-use crate::volumes;
 use dhow_types::{Error, Result};
 use std::sync::Arc;
 
@@ -42,9 +41,10 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     }
     let mut failures = Vec::new();
     if with_volumes {
-        for name in anonymous(core, &record) {
+        for name in anonymous(&record) {
             let core = core.clone();
-            let removed = blocking(move || volumes::remove(&core.dirs, &core.store, &core.trash, &name)).await;
+            // A container that is being made may have taken it over meanwhile.
+            let removed = blocking(move || core.volumes.remove_if(&core, &name, &|| unused(&core, &name))).await;
             failures.extend(removed.err());
         }
     }
@@ -59,28 +59,24 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     Ok(())
 }
 
-/// The container's anonymous volumes that no other container uses.
-fn anonymous(core: &Core, record: &Record) -> Vec<String> {
-    let names = |r: &Record| -> Vec<String> {
-        r.mounts
-            .iter()
-            .filter_map(|(m, _)| match &m.source {
-                Source::Volume { name, .. } => name.clone(),
-                _ => None,
-            })
-            .collect()
+/// The container's anonymous volumes.
+fn anonymous(record: &Record) -> Vec<String> {
+    let name = |mount: &Mount| match &mount.source {
+        Source::Volume { name, anonymous: true, .. } => name.clone(),
+        _ => None,
     };
-    let mine: Vec<String> = record
-        .mounts
-        .iter()
-        .filter_map(|(m, _)| match &m.source {
-            Source::Volume { name, anonymous: true, .. } => name.clone(),
-            _ => None,
-        })
-        .collect();
-    if mine.is_empty() {
-        return mine;
+    record.mounts.iter().filter_map(|(mount, _)| name(mount)).collect()
+}
+
+/// Whether no container has the volume, nor is one being made with it.
+fn unused(core: &Core, volume: &str) -> bool {
+    let has = |record: &Record| {
+        record.mounts.iter().any(|(m, _)| matches!(&m.source, Source::Volume { name: Some(n), .. } if n == volume))
+    };
+    // In this order: what is held becomes a container before it is let go.
+    if core.holds.volume(volume) {
+        return false;
     }
-    let others: Vec<String> = core.registry().all().iter().flat_map(|c| names(&c.shared().record)).collect();
-    mine.into_iter().filter(|n| !others.contains(n)).collect()
+    let all = core.registry().all();
+    !all.iter().any(|c| has(&c.shared().record))
 }

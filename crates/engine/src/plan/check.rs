@@ -102,7 +102,9 @@ fn refuse_if(set: bool, what: &str) -> Result<()> {
 }
 
 fn not_built(host: &HostConfig) -> Result<()> {
-    refuse_if(!host.volumes_from.is_empty(), "VolumesFrom (--volumes-from)")?;
+    for spec in &host.volumes_from {
+        super::volumes_from::parse(spec)?;
+    }
     refuse_if(!host.links.is_empty(), "Links (--link)")?;
     refuse_if(!host.storage_opt.is_empty(), "StorageOpt (--storage-opt)")?;
     refuse_if(host.resources.device_requests > 0, "DeviceRequests (--gpus)")?;
@@ -244,7 +246,7 @@ mod tests {
     fn refusals_name_the_field() {
         type Change = fn(&mut CreateRequest);
         let rows: &[(&str, ErrorKind, Change)] = &[
-            ("--volumes-from", ErrorKind::NotImplemented, |r| r.host.volumes_from.push("x".into())),
+            ("invalid mode: what", ErrorKind::InvalidParameter, |r| r.host.volumes_from.push("x:what".into())),
             ("--link", ErrorKind::NotImplemented, |r| r.host.links.push("x".into())),
             ("--gpus", ErrorKind::NotImplemented, |r| r.host.resources.device_requests = 1),
             ("can't create 'AutoRemove'", ErrorKind::InvalidParameter, |r| {

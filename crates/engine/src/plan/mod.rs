@@ -26,3 +26,4 @@ pub mod signal;
 pub mod spec;
 pub mod top;
 pub mod user;
+pub mod volumes_from;

@@ -62,8 +62,8 @@ pub struct Mount {
     pub read_only_recursive: bool,
 }
 
-/// All mounts in the order they are mounted: parents before children.
-pub fn plan(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<Mount>> {
+/// All mounts in the order they are mounted: parents before children. `inherited` come from other containers.
+pub fn plan(config: &ContainerConfig, host: &HostConfig, inherited: Vec<Mount>) -> Result<Vec<Mount>> {
     let mut out: Vec<Mount> = Vec::new();
     for spec in &host.binds {
         add(&mut out, bind(spec)?)?;
@@ -73,6 +73,12 @@ pub fn plan(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<Mount>> {
     }
     for (target, options) in &host.tmpfs {
         add(&mut out, tmpfs(target, options)?)?;
+    }
+    // What is inherited gives way to the container's own, and to what is inherited later.
+    for mount in inherited.into_iter().rev() {
+        if !out.iter().any(|m| m.destination == mount.destination) {
+            out.push(mount);
+        }
     }
     // What an image declares gives way to what the user mounts there.
     for target in &config.volumes {
@@ -367,7 +373,7 @@ mod tests {
 
     fn one(spec: &str) -> Result<Mount> {
         let host = HostConfig { binds: vec![spec.into()], ..Default::default() };
-        plan(&ContainerConfig::default(), &host).map(|mut v| v.remove(0))
+        plan(&ContainerConfig::default(), &host, Vec::new()).map(|mut v| v.remove(0))
     }
 
     #[test]
@@ -401,7 +407,7 @@ mod tests {
             tmpfs: [("/a".to_owned(), "size=1m,exec".to_owned())].into(),
             ..Default::default()
         };
-        let out = plan(&config, &host).unwrap();
+        let out = plan(&config, &host, Vec::new()).unwrap();
         let at: Vec<_> = out.iter().map(|m| m.destination.as_str()).collect();
         assert_eq!(at, ["/a", "/data", "/a/b/c", "/var/lib/y"]);
         assert!(
@@ -417,14 +423,17 @@ mod tests {
             tmpfs: [("/a".to_owned(), String::new())].into(),
             ..Default::default()
         };
-        assert_eq!(plan(&ContainerConfig::default(), &host).unwrap_err().text(), "Duplicate mount point: /a");
+        assert_eq!(
+            plan(&ContainerConfig::default(), &host, Vec::new()).unwrap_err().text(),
+            "Duplicate mount point: /a"
+        );
     }
 
     #[test]
     fn long_form() {
         let get = |m: MountConfig| {
             let host = HostConfig { mounts: vec![m], ..Default::default() };
-            plan(&ContainerConfig::default(), &host).map(|mut v| v.remove(0))
+            plan(&ContainerConfig::default(), &host, Vec::new()).map(|mut v| v.remove(0))
         };
         let base = |kind: &str, source: &str| MountConfig {
             kind: kind.into(),

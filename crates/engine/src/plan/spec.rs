@@ -260,8 +260,11 @@ mod tests {
     fn document(config: &ContainerConfig, host: &HostConfig, identity: &Identity) -> serde_json::Value {
         let facts = Facts::for_tests();
         let security = super::super::security::parse(&host.security_opt).unwrap();
-        let mounts: Vec<_> =
-            mounts::plan(config, host).unwrap().into_iter().map(|m| (m, "/machine/path".to_owned())).collect();
+        let mounts: Vec<_> = mounts::plan(config, host, Vec::new())
+            .unwrap()
+            .into_iter()
+            .map(|m| (m, "/machine/path".to_owned()))
+            .collect();
         let files = NetworkFiles { resolv_conf: "/c/r".into(), hostname: "/c/n".into(), hosts: "/c/h".into() };
         let spec = build(Input {
             config,

@@ -8,6 +8,7 @@ mod crash;
 mod df;
 mod errors;
 mod exec;
+mod flags;
 mod images;
 mod images_ls;
 mod layers;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
     [
         run::cases(),
         exec::cases(),
+        flags::cases(),
         lifecycle::cases(),
         pause::cases(),
         again::cases(),
