@@ -122,7 +122,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
 ];
 
 /// Docker's commands that dhow does not have; they are refused by name.
-const UNBUILT: &[&str] = &[
+pub const UNBUILT: &[&str] = &[
     "build",
     "builder build",
     "buildx",

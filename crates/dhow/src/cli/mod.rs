@@ -10,6 +10,7 @@ pub mod check;
 pub mod commands;
 mod containers;
 pub mod context;
+mod describe;
 mod df;
 mod df_parts;
 mod each;
@@ -92,6 +93,10 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
         Then::HelpOf(words) => return help_of(words),
         Then::Command(name, words) => (name, words),
     };
+    if name == describe::WORD {
+        output::line(describe::all().to_string());
+        return Ok(0);
+    }
     match find(name, words) {
         Found::Command(call) => call.run(&Context::new(global.host)?),
         Found::Family(family, words) => of_family(family, &words),

@@ -143,6 +143,17 @@ pub fn refusal(written: &str, flag: &str) -> Option<&'static str> {
     }
 }
 
+/// The flags of a command that are refused, with the reasons.
+pub fn refused(command: &str) -> Vec<(Flag, &'static str)> {
+    docker()
+        .filter(|f| f.command == command)
+        .filter_map(|f| match exception(command, f.long)? {
+            State::Refused(reason) => Some((f, reason)),
+            _ => None,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

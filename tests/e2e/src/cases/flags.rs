@@ -72,7 +72,10 @@ fn volumes_from(w: &World) -> Result<()> {
     let second = d.inspect("second")?;
     ensure!(second["HostConfig"]["VolumesFrom"][0] == "data", "{second}");
     let mounts = second["Mounts"].as_array().context("no mounts")?;
-    ensure!(mounts.iter().any(|m| m["Destination"] == "/bind" && m["Source"] == host.display().to_string()), "{second}");
+    ensure!(
+        mounts.iter().any(|m| m["Destination"] == "/bind" && m["Source"] == host.display().to_string()),
+        "{second}"
+    );
     // Docker's words for what is wrong.
     for (value, words) in [
         ("nope", "No such container: nope"),
@@ -128,9 +131,10 @@ fn api_socket(w: &World) -> Result<()> {
     d.ok(&[&["run", "--rm", "--use-api-socket"], &look[..]].concat())?;
     d.cli(&[&["run", "--rm"], &look[..]].concat())?.fails(1, &[])?;
     // It is the daemon's own.
-    let ask = "printf 'GET /_ping HTTP/1.0\\r\\nHost: d\\r\\n\\r\\n' | nc local:/var/run/docker.sock 2>/dev/null | tail -n 1";
-    let ran = d.ok(&["run", "--rm", "--use-api-socket", "busybox", "sh", "-c", ask])?;
-    ensure!(ran.contains("OK") || ran.is_empty(), "{ran}");
+    use std::os::unix::fs::MetadataExt;
+    let own = std::fs::metadata(d.dir.path().join("dhow.sock"))?.ino().to_string();
+    let stat = ["busybox", "stat", "-c", "%i", "/var/run/docker.sock"];
+    ensure!(d.ok(&[&["run", "--rm", "--use-api-socket"], &stat[..]].concat())? == own);
     Ok(())
 }
 
@@ -143,15 +147,16 @@ fn networks_of_ones_own(w: &World) -> Result<()> {
         (&["--net-alias", "a"], "network-scoped aliases are only supported for user-defined networks"),
         (&["--network", "name=bridge,ip=172.17.0.9"], "IP address is supported on user defined networks only"),
         (&["--network", "bridge", "--network", "mine"], "cannot attach both user-defined and non-user-defined"),
-        (&["--network", "mine"], "network mine not found"),
     ];
     for (words, want) in rows {
         d.cli(&[&["create"], *words, &["busybox"]].concat())?.fails(125, &[want])?;
         let out = docker(&d, &[&["create"], *words, &["busybox"]].concat())?.output()?;
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        ensure!(out.status.code() == Some(125) || said.contains("not found"), "docker {words:?}: {out:?}");
+        ensure!(!out.status.success(), "docker {words:?}: {out:?}");
         ensure!(said.contains(want), "docker {words:?}: {said}");
     }
+    // Docker's client takes this for a missing image, and would fetch it.
+    d.cli(&["create", "--network", "mine", "busybox"])?.fails(125, &["network mine not found"])?;
     d.ok(&["run", "--rm", "--network", "name=bridge,mac-address=02:42:ac:11:00:63", "busybox", "true"])?;
     d.ok(&["run", "--rm", "--net", "none", "busybox", "true"])?;
     Ok(())
