@@ -75,7 +75,6 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
     ),
     ("run create", "platform", State::Partly("chooses among what was loaded; nothing is emulated")),
     ("run create", "pull", State::Partly("`missing` and `never`: there is no registry client yet")),
-    ("run create", "restart", State::Partly("`no`")),
     ("run create", "runtime", State::Partly("`dhow` and `runc`, which is the same")),
     ("run create", "storage-opt", State::Refused("the store has no limit for the files of one container")),
     ("run create", "userns", State::Partly("`host`: user namespaces are not built yet")),
