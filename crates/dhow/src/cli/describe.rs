@@ -24,10 +24,8 @@ pub fn all() -> Value {
 fn command(row: &Command) -> Value {
     let definition = row.described();
     // A hidden one is there to be refused, unless Docker lists it.
-    let told = |a: &&Arg| {
-        !a.is_positional()
-            && !(a.is_hide_set() && table::state(row.names[0], a.get_long().unwrap_or_default()) == State::Own)
-    };
+    let kept = |a: &Arg| !a.is_hide_set() || table::state(row.names[0], a.get_long().unwrap_or_default()) != State::Own;
+    let told = |a: &&Arg| !a.is_positional() && kept(a);
     let flags: Vec<Value> = definition.get_arguments().filter(told).map(|a| flag(row.names[0], a)).collect();
     let refused: Vec<Value> = table::refused(row.names[0])
         .into_iter()
