@@ -185,6 +185,8 @@ pub enum Event {
     },
     /// The kernel killed something in the container's cgroup for want of memory.
     OomKilled,
+    /// A segment of the log is full and may be packed: see [`LogConfig::Segments`].
+    LogTurned,
     /// A client typed its detach keys and was let go.
     Detached {
         /// The exec process, or the container's own when absent.
@@ -314,6 +316,15 @@ pub enum LogConfig {
         max_size: u64,
         /// How many files to keep, the newest included; 0 and 1 mean that the file starts again.
         #[serde(default)]
+        max_files: u32,
+    },
+    /// Bounded segments, for the engine's own reader.
+    Segments {
+        /// Where they are; made if it is not there.
+        dir: PathBuf,
+        /// Bytes of one segment.
+        max_size: u64,
+        /// How many segments to keep, the newest included.
         max_files: u32,
     },
 }

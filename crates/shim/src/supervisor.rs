@@ -187,6 +187,9 @@ impl Supervisor {
             let events = self.reactor.wait(self.timeout(busy))?;
             if events.is_empty() && busy && self.deadline().is_none() {
                 self.scratch = Vec::new();
+                if let Some(log) = &mut self.log {
+                    log.rest();
+                }
                 dhow_sys::fork::release_memory();
                 busy = false;
             } else if !events.is_empty() {
@@ -241,6 +244,9 @@ impl Supervisor {
         let Some(at) = self.position(id) else { return };
         let running = self.processes[at].ended.is_none();
         self.with_turn(at, |stdio, turn| stdio.read_output(stream, running, turn));
+        if self.log.as_mut().is_some_and(Log::take_turned) {
+            self.broadcast(Event::LogTurned);
+        }
     }
 
     fn tell(&mut self, notice: Option<Notice>, at: usize) {

@@ -10,6 +10,7 @@ pub mod id;
 pub mod image;
 pub mod platform;
 pub mod reference;
+pub mod segment;
 
 pub use digest::{Digest, DigestWriter};
 pub use error::{Context, Error, ErrorKind, FAILING_DISK, Result};

@@ -2,10 +2,12 @@
 //! stands here. What a reader does never lives here.
 
 mod json_file;
+mod segments;
 
 use crate::protocol::LogConfig;
 use dhow_types::Result;
 use json_file::JsonFile;
+use segments::Segments;
 
 /// The longest piece of a line, newline included.
 const MAX_PIECE: usize = 16 << 10;
@@ -43,6 +45,8 @@ impl Stream {
 pub enum Log {
     /// Files as Docker's `json-file` writes them.
     JsonFile(JsonFile),
+    /// Bounded segments.
+    Segments(Segments),
 }
 
 impl Log {
@@ -53,6 +57,9 @@ impl Log {
             LogConfig::JsonFile { path, max_size, max_files } => {
                 Some(Log::JsonFile(JsonFile::open(path, *max_size, *max_files)?))
             }
+            LogConfig::Segments { dir, max_size, max_files } => {
+                Some(Log::Segments(Segments::open(dir, *max_size, *max_files)?))
+            }
         })
     }
 
@@ -60,6 +67,7 @@ impl Log {
     pub fn write(&mut self, stream: Stream, data: &[u8]) {
         match self {
             Log::JsonFile(log) => log.write(stream, data),
+            Log::Segments(log) => log.write(stream, data),
         }
     }
 
@@ -67,6 +75,7 @@ impl Log {
     pub fn finish(&mut self, stream: Stream) {
         match self {
             Log::JsonFile(log) => log.finish(stream),
+            Log::Segments(log) => log.finish(stream),
         }
     }
 
@@ -74,6 +83,22 @@ impl Log {
     pub fn lost(&self) -> u64 {
         match self {
             Log::JsonFile(log) => log.lost(),
+            Log::Segments(log) => log.lost(),
+        }
+    }
+
+    /// Nothing is written for the moment: gives back memory.
+    pub fn rest(&mut self) {
+        if let Log::Segments(log) = self {
+            log.rest();
+        }
+    }
+
+    /// Whether a segment was left for the next one since the last question, and may be packed.
+    pub fn take_turned(&mut self) -> bool {
+        match self {
+            Log::JsonFile(_) => false,
+            Log::Segments(log) => log.take_turned(),
         }
     }
 }
