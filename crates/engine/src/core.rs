@@ -2,6 +2,7 @@
 
 use crate::exec::Execs;
 use crate::holds::Holds;
+use crate::logs::packer::Packer;
 use crate::network::Network;
 use crate::plan::facts::Facts;
 use crate::registry::Registry;
@@ -22,6 +23,9 @@ use tokio::sync::Semaphore;
 /// How many containers are started at the same time without anybody asking.
 pub(crate) const MAX_OWN_STARTS: usize = 8;
 
+/// The name of the directory with the segments of a log.
+pub(crate) const SEGMENTS: &str = "log";
+
 /// The shared part of an engine.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
@@ -37,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) budget: Budget,
     pub(crate) trash: Trash,
     pub(crate) execs: Execs,
+    pub(crate) packer: Packer,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
     /// Turns of containers that are started without anybody asking.
@@ -125,6 +130,10 @@ impl Dirs {
     }
     pub(crate) fn log(&self, id: &ContainerId) -> PathBuf {
         self.container(id).join(format!("{id}-json.log"))
+    }
+    /// Where segments of its log are, if that is how it is kept.
+    pub(crate) fn segments(&self, id: &ContainerId) -> PathBuf {
+        self.container(id).join(SEGMENTS)
     }
     /// The shared memory of a container that lets others join.
     pub(crate) fn shm(&self, id: &ContainerId) -> PathBuf {

@@ -5,7 +5,7 @@ use crate::container::Container;
 use crate::core::{Core, blocking, random};
 use crate::plan::{self, keys, merge, resources, security};
 use crate::users;
-use crate::view::{ExecView, LogChunk, StdStream};
+use crate::view::ExecView;
 use dhow_shim::protocol::{AttachOptions, Exec as Launch, ExecSeccomp, Reply, Request};
 use dhow_shim::spec::{ConsoleSize, Process, User};
 use dhow_store::merged::View;
@@ -182,8 +182,17 @@ pub(crate) async fn start_attached(
         Ok(()) => Ok(()),
         Err(e) => {
             let tty = r.tty;
-            let text = LogChunk { stream: StdStream::Stderr, bytes: format!("{e}\r\n").into_bytes() };
-            blocking(move || dhow_shim::send_bytes(&copy, &crate::container::attach::framed(&text, tty), &[])).await?;
+            let text = format!("{e}\r\n");
+            blocking(move || {
+                if !tty {
+                    // Docker's frame: stderr, three zeros, the length.
+                    let mut head = [2, 0, 0, 0, 0, 0, 0, 0];
+                    head[4..].copy_from_slice(&(text.len() as u32).to_be_bytes());
+                    dhow_shim::send_bytes(&copy, &head, &[])?;
+                }
+                dhow_shim::send_bytes(&copy, text.as_bytes(), &[])
+            })
+            .await?;
             Err(e)
         }
     }

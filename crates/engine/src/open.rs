@@ -104,6 +104,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         budget: Budget::new(settings.disk_budget.clone()),
         trash,
         execs: Default::default(),
+        packer: Default::default(),
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
         starts: Semaphore::new(MAX_OWN_STARTS),

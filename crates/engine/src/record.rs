@@ -4,6 +4,7 @@
 
 use crate::config::{ContainerConfig, EndpointConfig, HostConfig};
 use crate::core::Dirs;
+use crate::plan::log_store::Store;
 use crate::plan::mounts::{Mount, Source};
 use crate::view::StateView;
 use crate::volumes;
@@ -44,6 +45,9 @@ pub(crate) struct Record {
     pub(crate) sent_at: Option<Timestamp>,
     #[serde(default)]
     pub(crate) marks: Marks,
+    /// How its output is kept.
+    #[serde(default)]
+    pub(crate) log_store: Store,
 }
 
 /// What was done to this run, or before it, that counts when it ends.
@@ -123,12 +127,13 @@ pub(crate) struct New {
     pub(crate) mac: Option<Mac>,
     pub(crate) mounts: Vec<(Mount, String)>,
     pub(crate) cgroup: Option<GroupPath>,
+    pub(crate) log_store: Store,
 }
 
 impl Record {
     /// A container that was just made.
     pub(crate) fn new(new: New) -> Self {
-        let New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup } = new;
+        let New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup, log_store } = new;
         Self {
             version: VERSION,
             id,
@@ -146,6 +151,7 @@ impl Record {
             endpoint: None,
             sent_at: None,
             marks: Marks::default(),
+            log_store,
         }
     }
 
@@ -213,6 +219,7 @@ mod tests {
             mac: None,
             mounts: Vec::new(),
             cgroup: None,
+            log_store: Store::default(),
         })
     }
 

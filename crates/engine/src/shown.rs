@@ -3,6 +3,7 @@
 use crate::config::EndpointConfig;
 use crate::container::Container;
 use crate::core::Core;
+use crate::plan::log_store::Store;
 use crate::plan::mounts::{Mount, Source};
 use crate::plan::{merge, modes, ports};
 use crate::record::{Record, Root};
@@ -22,7 +23,8 @@ pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
     let mut command = merge::command(&record.config).into_iter();
     let dir = core.dirs.container(&record.id);
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let logs = record.host.log_config.driver != "none";
+    // Segments are no file that others could read.
+    let log_file = record.host.log_config.driver != "none" && record.log_store == Store::JsonFile;
     let running = record.state.status == Status::Running;
     ContainerView {
         path: command.next().unwrap_or_default(),
@@ -34,7 +36,7 @@ pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
         resolv_conf_path: path("resolv.conf"),
         hostname_path: path("hostname"),
         hosts_path: path("hosts"),
-        log_path: if logs { core.dirs.log(&record.id).to_string_lossy().into_owned() } else { String::new() },
+        log_path: if log_file { core.dirs.log(&record.id).to_string_lossy().into_owned() } else { String::new() },
         graph: graph(core, &record),
         mounts: record.mounts.iter().map(|(m, place)| mount_point(m, place)).collect(),
         network: network(core, &record, running),

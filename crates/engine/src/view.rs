@@ -242,31 +242,13 @@ pub struct WaitResult {
     pub error: Option<String>,
 }
 
-/// One of a container's streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StdStream {
-    /// Output.
-    Stdout,
-    /// Error output.
-    Stderr,
-}
-
-/// A piece of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogChunk {
-    /// Whence.
-    pub stream: StdStream,
-    /// The bytes, with the time in front if asked.
-    pub bytes: Vec<u8>,
-}
-
 /// A log that is being read.
 #[derive(Debug)]
 pub struct LogStream {
     /// The container has a terminal: raw bytes instead of frames.
     pub tty: bool,
-    /// The pieces; ends after the last, or after an error.
-    pub chunks: tokio::sync::mpsc::Receiver<dhow_types::Result<LogChunk>>,
+    /// What goes to the client as it is; ends after the last, or after an error.
+    pub chunks: tokio::sync::mpsc::Receiver<dhow_types::Result<Vec<u8>>>,
 }
 
 /// One image.

@@ -24,5 +24,6 @@ mod zygote;
 
 pub use dhow_runtime::seccomp;
 pub use dhow_runtime::spec;
+pub use dhow_sys::fork::release_memory;
 pub use frame::{FrameDecoder, encode_call, encode_frame, send_bytes, send_frame};
 pub use zygote::zygote_main;

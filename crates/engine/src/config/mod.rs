@@ -104,6 +104,8 @@ pub struct LogsRequest {
     pub tail: Option<u64>,
     /// Go on until the container stops.
     pub follow: bool,
+    /// A frame may hold several lines; else each has one, as in Docker.
+    pub blocks: bool,
 }
 
 /// A request to run one more program in a container.

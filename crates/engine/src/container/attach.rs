@@ -5,7 +5,6 @@ use crate::config::AttachRequest;
 use crate::core::Core;
 use crate::exec::{self, Exec};
 use crate::plan::keys;
-use crate::view::{LogChunk, StdStream};
 use crate::{LogsRequest, logs};
 use dhow_shim::protocol::{AttachOptions, MAX_LEFTOVER, Request};
 use dhow_types::{Error, ErrorKind, Result};
@@ -180,24 +179,9 @@ async fn backlog(
     let mut chunks = logs::open(core, container, wanted)?.chunks;
     crate::core::blocking(move || {
         while let Some(chunk) = chunks.blocking_recv() {
-            dhow_shim::send_bytes(&connection, &framed(&chunk?, tty), &[])?;
+            dhow_shim::send_bytes(&connection, &chunk?, &[])?;
         }
         Ok(connection)
     })
     .await
-}
-
-/// Docker's frame around a piece of output: stream, three zeros, length, bytes. Raw with a terminal.
-pub(crate) fn framed(chunk: &LogChunk, tty: bool) -> Vec<u8> {
-    if tty {
-        return chunk.bytes.clone();
-    }
-    let stream = match chunk.stream {
-        StdStream::Stdout => 1,
-        StdStream::Stderr => 2,
-    };
-    let mut out = vec![stream, 0, 0, 0];
-    out.extend_from_slice(&(chunk.bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(&chunk.bytes);
-    out
 }

@@ -47,6 +47,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     let (config, layers, root) = root(core, &id, config, &host, platform.as_deref(), &mut warnings, held)?;
     warnings.extend(plan::resources::adapt(&mut host.resources, &core.facts)?);
     resolve_modes(core, &mut host)?;
+    let log_named = !(host.log_config.driver.is_empty() && core.settings.log.driver.is_empty());
     fill_defaults(core, &mut host);
     check_now(core, &config, &host)?;
     let (config, hostname) = names(core, config, &host, &id)?;
@@ -69,7 +70,9 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     let mounts = core.volumes.prepare((&core.dirs, &core.store), mounts, &image, durability, &mut undo, held)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 
-    let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup });
+    let rotation = plan::log::options(&host.log_config.options)?;
+    let log_store = plan::log_store::choose(&host.log_config.driver, log_named, &rotation);
+    let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup, log_store });
     core.store.db().put_container(&record.row()?, durability)?;
     undo.keep();
     if let Some(image) = record.root.image() {

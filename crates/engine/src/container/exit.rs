@@ -4,6 +4,7 @@ use super::restart::{self, Over};
 use super::{Container, remove};
 use crate::core::{Core, blocking};
 use crate::link::Report;
+use crate::logs::packer;
 use crate::view::Status;
 use dhow_cgroup::Group;
 use dhow_shim::protocol::{Event, ExitStatus};
@@ -26,6 +27,10 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
         Report::Event(Event::Exited(status)) => ended(core, me, status, Over::Ended).await,
         Report::Event(Event::OomKilled) => {
             me.shared().record.state.oom_killed = true;
+            false
+        }
+        Report::Event(Event::LogTurned) => {
+            packer::pack_soon(core, &me.id);
             false
         }
         Report::Event(Event::Detached { .. } | Event::ExecExited { .. }) => false,

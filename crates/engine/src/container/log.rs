@@ -17,8 +17,27 @@ pub(super) async fn empty(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
     if live {
         return Err(Error::conflict(format!("container {} is running", me.id.short())));
     }
-    let path = core.dirs.log(&me.id);
-    blocking(move || truncate(&path)).await
+    let (path, dir) = (core.dirs.log(&me.id), core.dirs.segments(&me.id));
+    blocking(move || truncate(&path).and_then(|()| remove(&dir))).await
+}
+
+/// Removes all segments, the oldest first: what a crash leaves is the newest.
+fn remove(dir: &Path) -> Result<()> {
+    let what = || format!("empty the log {}", dir.display());
+    let mut names = match std::fs::read_dir(dir) {
+        Ok(list) => list.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>().with_context(what)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(what),
+    };
+    names.sort();
+    for name in names {
+        match std::fs::remove_file(dir.join(name)) {
+            // The packer has put another in its place, which is there too, or comes to see that it is not wanted.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.with_context(what)?,
+        }
+    }
+    Ok(())
 }
 
 fn truncate(path: &Path) -> Result<()> {

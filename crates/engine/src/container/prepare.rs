@@ -5,6 +5,7 @@ use super::attach::Pending;
 use crate::core::Core;
 use crate::layers::Layers;
 use crate::machine;
+use crate::plan::log_store::Store;
 use crate::plan::mounts::Source;
 use crate::plan::spec::{Input, NetworkFiles, Shm};
 use crate::plan::{self, modes, security};
@@ -336,6 +337,9 @@ fn make_sources(record: &Record) -> Result<()> {
 fn log(core: &Core, record: &Record) -> Result<LogConfig> {
     if record.host.log_config.driver == "none" {
         return Ok(LogConfig::None);
+    }
+    if let Store::Segments { max_size, max_files } = record.log_store {
+        return Ok(LogConfig::Segments { dir: core.dirs.segments(&record.id), max_size, max_files });
     }
     let rotation = plan::log::options(&record.host.log_config.options)?;
     Ok(LogConfig::JsonFile {

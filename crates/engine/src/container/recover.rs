@@ -4,6 +4,7 @@ use super::restart::Over;
 use super::{Container, Live, exit};
 use crate::core::Core;
 use crate::link::{FIRST, Link, answer};
+use crate::logs::packer;
 use crate::pause;
 use crate::view::Status;
 use dhow_shim::client::{connect, send_request};
@@ -31,6 +32,7 @@ async fn find_out(core: &Arc<Core>, me: &Arc<Container>) -> bool {
         let shared = me.shared();
         (shared.record.state.clone(), shared.record.sent_at)
     };
+    packer::look(core, &me.id).await;
     let socket = core.dirs.socket(&me.id);
     loop {
         if socket.exists() {

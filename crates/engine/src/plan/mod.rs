@@ -12,6 +12,7 @@ pub mod hosts;
 pub mod image;
 pub mod keys;
 pub mod log;
+pub mod log_store;
 pub mod merge;
 pub mod modes;
 pub mod mounts;

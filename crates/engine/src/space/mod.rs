@@ -7,7 +7,7 @@ pub(crate) mod df;
 pub(crate) mod prune;
 pub mod view;
 
-use crate::core::Core;
+use crate::core::{Core, SEGMENTS};
 use crate::plan::evict::Layers;
 use crate::plan::mounts::Source;
 use crate::record::Record;
@@ -17,12 +17,12 @@ use dhow_types::{Digest, Result};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 
-/// What the name of a log holds, behind the container's id.
+/// What the name of a log file holds, behind the container's id.
 const LOG: &str = "-json.log";
 
 /// Everything below the root, by owner. What was renamed on its way out belongs to the store.
 pub(crate) fn measure(core: &Core) -> Result<Usage> {
-    let is_log = |name: &OsStr| name.to_string_lossy().contains(LOG);
+    let is_log = |name: &OsStr| name == SEGMENTS || name.to_string_lossy().contains(LOG);
     let mut usage = core.store.usage(&is_log)?;
     let mut outgoing = 0;
     usage.containers.retain(|name, c| {

@@ -7,7 +7,6 @@ use crate::reply::{Body, Reply};
 use crate::request::timestamp;
 use bytes::Bytes;
 use dhow_api::{ApiVersion, ContainerCreateRequest, ContainerCreateResponse, TopResponse, stdcopy};
-use dhow_engine::view::StdStream;
 use dhow_engine::{AttachRequest, Engine, ListRequest, LogsRequest, WaitCondition};
 use dhow_types::{Context, Error, Result};
 use hyper::StatusCode;
@@ -167,6 +166,8 @@ pub(crate) async fn logs(engine: &Engine, call: Call) -> Result<Reply> {
         // Docker takes what is no number for "all", too.
         tail: query.get("tail").and_then(|lines| lines.parse().ok()),
         follow: query.flag("follow"),
+        // Not in Docker's API: asked by dhow's own client, for which a frame need not be a line.
+        blocks: query.flag("blocks"),
     };
     if !request.stdout && !request.stderr {
         return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
@@ -175,14 +176,13 @@ pub(crate) async fn logs(engine: &Engine, call: Call) -> Result<Reply> {
     let tty = stream.tty;
     let pieces = Body::pieces(move |cx| {
         let Some(chunk) = ready!(stream.chunks.poll_recv(cx)) else { return Poll::Ready(None) };
-        let (kind, bytes) = match chunk {
-            Ok(chunk) => match chunk.stream {
-                StdStream::Stdout => (stdcopy::StreamKind::Stdout, chunk.bytes),
-                StdStream::Stderr => (stdcopy::StreamKind::Stderr, chunk.bytes),
-            },
-            Err(error) => (stdcopy::StreamKind::System, format!("read the log: {error}\n").into_bytes()),
-        };
-        Poll::Ready(Some(if tty { bytes.into() } else { stdcopy::encode(kind, &bytes).into() }))
+        Poll::Ready(Some(match chunk {
+            Ok(bytes) => bytes.into(),
+            Err(error) => {
+                let text = format!("read the log: {error}\n").into_bytes();
+                if tty { text.into() } else { stdcopy::encode(stdcopy::StreamKind::System, &text).into() }
+            }
+        }))
     });
     Ok(Reply::body(stream_type(tty, call.version), pieces))
 }

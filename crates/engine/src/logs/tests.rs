@@ -1,0 +1,323 @@
+//! Readers of all kinds of log, over the whole road from files to frames, beside a naive one.
+
+use super::*;
+use dhow_types::segment::{Head, RecordHead, starts};
+use proptest::prelude::*;
+use std::path::Path;
+
+fn request() -> LogsRequest {
+    LogsRequest { stdout: true, stderr: true, blocks: true, ..LogsRequest::default() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// All that is sent, without frames.
+fn read(source: Source, request: LogsRequest) -> String {
+    runtime().block_on(async {
+        let (tx, mut rx) = mpsc::channel(MAX_WAITING);
+        let task = tokio::spawn(async move { run(source, request, true, None, &tx).await });
+        let mut out = Vec::new();
+        while let Some(chunk) = rx.recv().await {
+            out.extend(chunk.unwrap());
+        }
+        task.await.unwrap().unwrap();
+        String::from_utf8(out).unwrap()
+    })
+}
+
+/// A record to be: stream, nanoseconds, text.
+type Said = (u8, i64, String);
+
+/// Writes segments of so many records each, and packs all but the newest if asked.
+fn write(dir: &Path, said: &[Said], per_segment: usize, pack: bool) {
+    for (n, chunk) in said.chunks(per_segment.max(1)).enumerate() {
+        let number = n as u32 + 1;
+        let head = Head { key: 0x0102_0304_0506_0708 + u64::from(number), time: chunk[0].1 };
+        let mut bytes = head.encode().to_vec();
+        for (stream, time, text) in chunk {
+            let text = text.as_bytes();
+            let starts = starts(&[text], false);
+            let record =
+                RecordHead { time: *time, starts, stream: *stream, continued: false, gap: false, len: text.len() };
+            bytes.extend(head.codec().encode(&record, &[text]));
+            bytes.extend(text);
+        }
+        std::fs::write(segment::plain(dir, number), bytes).unwrap();
+    }
+    if pack {
+        packer::pack_all(dir).unwrap();
+    }
+}
+
+/// What a reader must give, by looking at everything.
+fn naive(said: &[Said], request: &LogsRequest) -> String {
+    let mut lines: Vec<(u8, i64, &str)> = Vec::new();
+    for (stream, time, text) in said {
+        lines.extend(text.split_inclusive('\n').map(|line| (*stream, *time, line)));
+    }
+    let from = request.tail.map_or(0, |n| lines.len().saturating_sub(n as usize));
+    let ns = |t: jiff::Timestamp| t.as_nanosecond() as i64;
+    lines[from..]
+        .iter()
+        .filter(|(stream, time, _)| {
+            (if *stream == 1 { request.stdout } else { request.stderr })
+                && request.since.is_none_or(|t| *time >= ns(t))
+                && request.until.is_none_or(|t| *time <= ns(t))
+        })
+        .map(|(_, time, line)| match request.timestamps {
+            true => format!("{:.9} {line}", jiff::Timestamp::from_nanosecond(i128::from(*time)).unwrap()),
+            false => (*line).to_owned(),
+        })
+        .collect()
+}
+
+fn at(ns: i64) -> Option<jiff::Timestamp> {
+    Some(jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+    /// Whatever is asked of whatever log, plain or packed: as if everything had been looked at.
+    #[test]
+    fn as_a_naive_reader(
+        pieces in proptest::collection::vec((1u8..=2, 0i64..3, proptest::collection::vec("[a-z]{0,9}\n", 1..4)), 1..60),
+        per_segment in 1usize..25, pack: bool, stdout: bool, timestamps: bool,
+        since in proptest::option::of(0i64..80), until in proptest::option::of(0i64..80),
+        tail in proptest::option::of(0u64..90),
+    ) {
+        let mut time = 0;
+        let said: Vec<Said> = pieces
+            .into_iter()
+            .map(|(stream, later, lines)| {
+                time += later;
+                (stream, time, lines.concat())
+            })
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &said, per_segment, pack);
+        let request = LogsRequest {
+            stdout, timestamps, tail, since: since.and_then(at), until: until.and_then(at), ..request()
+        };
+        prop_assert_eq!(read(Source::Segments(dir.path().to_owned()), request.clone()), naive(&said, &request));
+    }
+
+    /// A damaged byte of a plain segment costs one record, of a packed one its frame; never the rest of the log.
+    #[test]
+    fn damage(place in any::<prop::sample::Index>(), flip in 1u8.., pack: bool, count in 2usize..40) {
+        let dir = tempfile::tempdir().unwrap();
+        let said: Vec<Said> = (0..count).map(|n| (1, n as i64, format!("line {n}\n"))).collect();
+        write(dir.path(), &said, 10, pack);
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        let file = &files[place.index(files.len())];
+        let mut bytes = std::fs::read(file).unwrap();
+        let at = place.index(bytes.len());
+        bytes[at] ^= flip;
+        std::fs::write(file, bytes).unwrap();
+        let text = read(Source::Segments(dir.path().to_owned()), request());
+        let lines: Vec<&str> = text.lines().collect();
+        prop_assert!(lines.len() + 10 >= count, "{} of {count}", lines.len());
+        let all: Vec<String> = (0..count).map(|n| format!("line {n}")).collect();
+        let mut left = all.iter();
+        prop_assert!(lines.iter().all(|line| left.any(|l| l == line)), "{text}");
+    }
+}
+
+/// A long log: what a question costs is counted in bytes that are read.
+#[test]
+fn no_more_is_read_than_must_be() {
+    for pack in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        // 12 segments of about 4 MiB: a flood of large records, with a trickle in every second segment.
+        let mut said = Vec::new();
+        for n in 0..12 * 64 {
+            let long = (n / 64) % 2 == 0;
+            let text =
+                if long { format!("{n:07}{}\n", "x".repeat(120)).repeat(510) } else { format!("{n}\n").repeat(16_000) };
+            said.push((1, n, text));
+        }
+        write(dir.path(), &said, 64, pack);
+        let cost = |request: &LogsRequest, want: &str| {
+            let mut frames = Frames::new(request, true);
+            let mut reader = segments::Reader::open(dir.path(), request, frames.since()).unwrap();
+            let mut out = Vec::new();
+            loop {
+                let filled = reader.fill(&mut frames).unwrap();
+                out.extend(frames.take());
+                if filled != Fill::More {
+                    break;
+                }
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{request:?}");
+            reader.bytes_read()
+        };
+        for ask in [700, 767, 333] {
+            let request = LogsRequest { since: at(ask), until: at(ask), ..request() };
+            let bytes = cost(&request, &naive(&said, &request));
+            assert!(bytes < 1536 << 10, "a moment: {bytes} bytes were read (packed: {pack})");
+        }
+        let request = LogsRequest { tail: Some(10), ..request() };
+        let bytes = cost(&request, &naive(&said, &request));
+        assert!(bytes < 1 << 20, "the last lines: {bytes} bytes were read (packed: {pack})");
+        let request = LogsRequest { tail: Some(0), ..request };
+        assert!(cost(&request, "") < 256 << 10);
+    }
+}
+
+#[test]
+fn packing_can_be_killed_at_every_step() {
+    let said: Vec<Said> = (0..30).map(|n| (1, n, format!("line {n}\n"))).collect();
+    let all = naive(&said, &request());
+    let fresh = || {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &said, 10, false);
+        dir
+    };
+    let done = fresh();
+    packer::pack_all(done.path()).unwrap();
+    let names = |dir: &Path| {
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(done.path()), ["00000001.seg.zst", "00000002.seg.zst", "00000003.seg"]);
+    let packed = std::fs::read(segment::packed(done.path(), 1)).unwrap();
+    // Before the renaming: any beginning of the file, which the next try replaces. After it: both are there.
+    for (name, len) in
+        [("00000001.seg.zst.tmp", 0), ("00000001.seg.zst.tmp", packed.len() / 2), ("00000001.seg.zst", packed.len())]
+    {
+        let dir = fresh();
+        std::fs::write(dir.path().join(name), &packed[..len]).unwrap();
+        assert_eq!(read(Source::Segments(dir.path().to_owned()), request()), all, "{name} {len}");
+        packer::pack_all(dir.path()).unwrap();
+        assert_eq!(names(dir.path()), names(done.path()));
+        assert_eq!(read(Source::Segments(dir.path().to_owned()), request()), all);
+    }
+}
+
+#[test]
+fn others_can_unpack_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let said: Vec<Said> = (0..20).map(|n| (1, n, format!("line {n}\n"))).collect();
+    write(dir.path(), &said, 10, false);
+    let plain = std::fs::read(segment::plain(dir.path(), 1)).unwrap();
+    packer::pack_all(dir.path()).unwrap();
+    let unpacked = zstd::decode_all(std::fs::File::open(segment::packed(dir.path(), 1)).unwrap()).unwrap();
+    assert_eq!(unpacked, plain[dhow_types::segment::HEAD..]);
+}
+
+#[test]
+fn follows_over_turns_and_packing_until_the_end() {
+    runtime().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let mut said: Vec<Said> = vec![(1, 1, "a\n".into())];
+        write(dir.path(), &said, 1, false);
+        let (tx, mut rx) = mpsc::channel(MAX_WAITING);
+        let (stop, end) = oneshot::channel();
+        let source = Source::Segments(dir.path().to_owned());
+        let asked = LogsRequest { follow: true, ..request() };
+        let task = tokio::spawn(async move { run(source, asked, true, Some(end), &tx).await });
+        let mut next = async || String::from_utf8(rx.recv().await.unwrap().unwrap()).unwrap();
+        assert_eq!(next().await, "a\n");
+        for text in ["b\n", "c\n", "d\n"] {
+            said.push((1, said.len() as i64, text.into()));
+            write(dir.path(), &said, 1, text == "c\n");
+            assert_eq!(next().await, text);
+        }
+        // The oldest go: the reader is past them.
+        std::fs::remove_file(segment::packed(dir.path(), 1)).unwrap();
+        said.push((1, 9, "last\n".into()));
+        write(dir.path(), &said, 1, false);
+        stop.send(WaitResult::default()).unwrap();
+        let mut rest = String::new();
+        while let Some(chunk) = rx.recv().await {
+            rest += std::str::from_utf8(&chunk.unwrap()).unwrap();
+        }
+        assert!(rest.ends_with("last\n"), "{rest:?}");
+        task.await.unwrap().unwrap();
+    });
+}
+
+mod json_files {
+    use super::*;
+
+    fn line(stream: &str, text: &str, second: u32) -> String {
+        format!("{{\"log\":\"{text}\\n\",\"stream\":\"{stream}\",\"time\":\"2024-01-01T00:00:{second:02}.5Z\"}}\n")
+    }
+
+    fn collect(path: &Path, request: LogsRequest) -> Vec<String> {
+        read(Source::Json(path.to_owned()), request).lines().map(str::to_owned).collect()
+    }
+
+    fn log() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        std::fs::write(json::rotated(&path, 2), line("stdout", "a", 1)).unwrap();
+        std::fs::write(json::rotated(&path, 1), line("stderr", "b", 2) + &line("stdout", "c", 3)).unwrap();
+        std::fs::write(&path, line("stdout", "d", 4) + "broken\n" + &line("stderr", "e", 5) + "{\"log\":\"torn")
+            .unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn all_files_oldest_first_without_the_torn_line() {
+        let (_dir, path) = log();
+        assert_eq!(collect(&path, request()), ["a", "b", "c", "d", "e"]);
+        assert_eq!(collect(&path, LogsRequest { stdout: false, ..request() }), ["b", "e"]);
+        assert!(collect(&path.with_extension("none"), request()).is_empty());
+    }
+
+    #[test]
+    fn tail_crosses_files() {
+        let (_dir, path) = log();
+        std::fs::write(&path, line("stdout", "d", 4) + &line("stderr", "e", 5)).unwrap();
+        for (n, want) in
+            [(0, ""), (1, "e"), (2, "d e"), (3, "c d e"), (4, "b c d e"), (5, "a b c d e"), (9, "a b c d e")]
+        {
+            assert_eq!(collect(&path, LogsRequest { tail: Some(n), ..request() }).join(" "), want, "{n}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        let (_dir, path) = log();
+        let at = |s: u32| format!("2024-01-01T00:00:{s:02}Z").parse().ok();
+        assert_eq!(collect(&path, LogsRequest { since: at(3), ..request() }), ["c", "d", "e"]);
+        assert_eq!(collect(&path, LogsRequest { until: at(3), ..request() }), ["a", "b"]);
+        assert_eq!(
+            collect(&path, LogsRequest { timestamps: true, since: at(5), ..request() }),
+            ["2024-01-01T00:00:05.500000000Z e"]
+        );
+    }
+
+    #[test]
+    fn follows_through_a_rotation_until_the_end() {
+        runtime().block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x.log");
+            std::fs::write(&path, line("stdout", "a", 1)).unwrap();
+            let (tx, mut rx) = mpsc::channel(MAX_WAITING);
+            let (stop, end) = oneshot::channel();
+            let (p, r) = (path.clone(), LogsRequest { follow: true, ..request() });
+            let task = tokio::spawn(async move { run(Source::Json(p), r, true, Some(end), &tx).await });
+            let mut next = async || String::from_utf8(rx.recv().await.unwrap().unwrap()).unwrap();
+            assert_eq!(next().await, "a\n");
+            std::fs::rename(&path, json::rotated(&path, 1)).unwrap();
+            std::fs::write(&path, line("stdout", "b", 2)).unwrap();
+            assert_eq!(next().await, "b\n");
+            use std::io::Write;
+            std::fs::OpenOptions::new()
+                .append(true)
+                .open(&path)
+                .unwrap()
+                .write_all(line("stdout", "c", 3).as_bytes())
+                .unwrap();
+            stop.send(WaitResult::default()).unwrap();
+            assert_eq!(next().await, "c\n");
+            assert!(rx.recv().await.is_none());
+            task.await.unwrap().unwrap();
+        });
+    }
+}
