@@ -72,7 +72,7 @@ impl Client {
     fn connect(&self) -> Result<BufReader<UnixStream>> {
         let stream = UnixStream::connect(&self.socket)
             .map_err(|cause| Error::NoDaemon { socket: self.socket.display().to_string(), cause })?;
-        Ok(BufReader::with_capacity(16 * 1024, stream))
+        Ok(BufReader::with_capacity(64 * 1024, stream))
     }
 
     /// Sends a request without a body.

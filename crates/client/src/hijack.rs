@@ -110,29 +110,78 @@ fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
+/// Read at once, and given on at once where it is one stream's.
+const BATCH: usize = 256 * 1024;
+
 /// Takes Docker's stream framing apart: one byte of stream, three of nothing, four of big-endian length.
-/// Rule: Engine API, `ContainerAttach`, "Stream format".
+/// Rule: Engine API, `ContainerAttach`, "Stream format". Frames of one stream that came together are one call of `each`.
 pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut payload = vec![0; 16 * 1024];
-    while let Some((stream, length)) = frame_head(from)? {
-        let mut left = length;
-        while left > 0 {
-            let want = left.min(payload.len());
-            match retry(|| from.read(&mut payload[..want]))? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => {
-                    each(stream, &payload[..n])?;
-                    left -= n;
-                }
+    let mut bytes = vec![0; BATCH];
+    let mut batch = Batch { stream: Multiplexed::Stdout, text: Vec::new() };
+    let (mut head, mut have, mut left) = ([0; 8], 0, 0);
+    let mut stream = Multiplexed::Stdout;
+    loop {
+        let n = retry(|| from.read(&mut bytes))?;
+        let mut rest = &bytes[..n];
+        while !rest.is_empty() {
+            if left > 0 {
+                let (text, behind) = rest.split_at(rest.len().min(left));
+                batch.add(stream, text, &mut each)?;
+                (left, rest) = (left - text.len(), behind);
+                continue;
+            }
+            let (part, behind) = rest.split_at(rest.len().min(head.len() - have));
+            head[have..have + part.len()].copy_from_slice(part);
+            (have, rest) = (have + part.len(), behind);
+            if have == head.len() {
+                ((stream, left), have) = (parse_head(&head)?, 0);
             }
         }
+        batch.flush(&mut each)?;
+        if n == 0 {
+            return if left == 0 && have == 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
     }
-    Ok(())
+}
+
+/// Text of one stream that is not given on yet.
+struct Batch {
+    stream: Multiplexed,
+    text: Vec<u8>,
+}
+
+impl Batch {
+    /// Text of more than this is not copied to join others.
+    const LONG: usize = 16 * 1024;
+
+    fn add(
+        &mut self,
+        stream: Multiplexed,
+        text: &[u8],
+        each: &mut impl FnMut(Multiplexed, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if stream != self.stream || text.len() > Self::LONG {
+            self.flush(each)?;
+        }
+        if text.len() > Self::LONG {
+            return each(stream, text);
+        }
+        self.stream = stream;
+        self.text.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn flush(&mut self, each: &mut impl FnMut(Multiplexed, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        if !self.text.is_empty() {
+            each(self.stream, &self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
 }
 
 /// The next frame's stream and length; `None` at the end between two frames.
 fn frame_head(from: &mut impl Read) -> io::Result<Option<(Multiplexed, usize)>> {
-    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let mut head = [0; 8];
     let mut have = 0;
     while have < 8 {
@@ -142,6 +191,11 @@ fn frame_head(from: &mut impl Read) -> io::Result<Option<(Multiplexed, usize)>> 
             n => have += n,
         }
     }
+    parse_head(&head).map(Some)
+}
+
+fn parse_head(head: &[u8; 8]) -> io::Result<(Multiplexed, usize)> {
+    let bad = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let stream = match head[0] {
         0 | 1 => Multiplexed::Stdout,
         2 => Multiplexed::Stderr,
@@ -152,7 +206,7 @@ fn frame_head(from: &mut impl Read) -> io::Result<Option<(Multiplexed, usize)>> 
     if length > MAX_FRAME {
         return Err(bad(format!("a frame of {length} bytes")));
     }
-    Ok(Some((stream, length)))
+    Ok((stream, length))
 }
 
 #[cfg(test)]
@@ -170,6 +224,48 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(Multiplexed::Stdout, b"ab".to_vec()), (Multiplexed::Stderr, b"c".to_vec())]);
+    }
+
+    /// However the bytes come, each stream's text is whole and the streams keep their order.
+    #[test]
+    fn frames_come_in_any_pieces() {
+        struct Pieces<'a>(&'a [u8], usize);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.len().min(self.1).min(to.len());
+                to[..n].copy_from_slice(&self.0[..n]);
+                self.0 = &self.0[n..];
+                Ok(n)
+            }
+        }
+        let long = vec![b'x'; 40_000];
+        let mut bytes = Vec::new();
+        for (stream, text) in [(1, &b"a\n"[..]), (1, b"b\n"), (2, b"e\n"), (1, &long), (1, b""), (1, b"end")] {
+            bytes.extend([stream, 0, 0, 0]);
+            bytes.extend((text.len() as u32).to_be_bytes());
+            bytes.extend(text);
+        }
+        for size in [1, 7, 8, 13, 5000, 1 << 20] {
+            let mut seen: Vec<(Multiplexed, Vec<u8>)> = Vec::new();
+            let mut calls = 0;
+            demultiplex(&mut Pieces(&bytes, size), |stream, text| {
+                calls += 1;
+                match seen.last_mut().filter(|(s, _)| *s == stream) {
+                    Some((_, all)) => all.extend_from_slice(text),
+                    None => seen.push((stream, text.to_vec())),
+                }
+                Ok(())
+            })
+            .unwrap();
+            let last = [&long[..], b"end"].concat();
+            let want = [
+                (Multiplexed::Stdout, b"a\nb\n".to_vec()),
+                (Multiplexed::Stderr, b"e\n".to_vec()),
+                (Multiplexed::Stdout, last),
+            ];
+            assert_eq!(seen, want, "in pieces of {size}");
+            assert!(size < 1 << 20 || calls == 4, "{calls} calls");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
             ("since", time(&args.since)?),
             ("until", time(&args.until)?),
             ("tail", Some(args.tail.clone())),
+            // A frame need not be a line here; Docker's daemon does not know the word.
+            ("blocks", query::flag(true)),
         ])
     );
     let mut body = client.send("GET", &path)?.body;
@@ -68,7 +70,7 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
 }
 
 fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 256 * 1024];
     loop {
         match from.read(&mut buffer)? {
             0 => return Ok(()),

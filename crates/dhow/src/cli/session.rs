@@ -50,6 +50,11 @@ pub fn hold_signals() -> Result<SignalFd> {
     Ok(SignalFd::block(&PROXIED)?)
 }
 
+/// Written to as it comes: a buffer that waits for the end of a line would cost a second write for each piece.
+fn unbuffered(stream: impl AsFd) -> Result<std::fs::File> {
+    Ok(stream.as_fd().try_clone_to_owned()?.into())
+}
+
 impl Session<'_> {
     /// Runs until the stream ends or is left. Raw mode is on for as long, if both sides are terminals.
     pub fn run(&self, stream: Hijacked, signals: &SignalFd) -> Result<End> {
@@ -64,7 +69,7 @@ impl Session<'_> {
                 .spawn(move || send_input(writer, detector, leave))?;
         }
         let mut reader = stream.into_output(self.tty);
-        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let (mut out, mut err) = (unbuffered(std::io::stdout())?, unbuffered(std::io::stderr())?);
         let mut interrupts = 0;
         // Without input nobody holds the other end of the pipe, and its hang-up would be seen at once.
         let mut listen = self.input;

@@ -20,8 +20,10 @@ use std::path::Path;
 
 /// Files kept at most, whatever is configured.
 const MAX_FILES: u32 = 1000;
-/// The smallest size of a segment: one record fits in any case.
-const MIN_SIZE: u64 = (HEAD + RECORD_HEAD + MAX_TEXT) as u64;
+/// The smallest size of a segment.
+const MIN_SIZE: u64 = 4 << 10;
+/// The largest, so that places in it are small numbers everywhere.
+const MAX_SIZE: u64 = 1 << 31;
 
 /// An open log.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Segments {
                 number: 0,
                 oldest: 1,
                 last: 0,
-                max_size: max_size.max(MIN_SIZE),
+                max_size: max_size.clamp(MIN_SIZE, MAX_SIZE),
                 max_files: max_files.clamp(1, MAX_FILES),
                 partial: Default::default(),
                 continued: [false; 2],
@@ -126,14 +128,18 @@ impl Segments {
         std::mem::take(&mut self.turned)
     }
 
-    /// Writes text in records of bounded length.
-    fn text(&mut self, stream: Stream, [a, b]: [&[u8]; 2]) {
-        if a.len() + b.len() <= MAX_TEXT {
-            return self.record(stream, [a, b], false);
+    /// Writes text in records of bounded length, which end with a line where they can.
+    fn text(&mut self, stream: Stream, [a, mut b]: [&[u8]; 2]) {
+        let limit = MAX_TEXT.min(self.max_size as usize - HEAD - RECORD_HEAD);
+        let (full, mut a) = a.split_at(if a.len() < limit { 0 } else { a.len() - a.len() % limit });
+        full.chunks(limit).for_each(|part| self.record(stream, [part, &[]], false));
+        while a.len() + b.len() > limit {
+            let room = &b[..limit - a.len()];
+            let (now, later) = b.split_at(memchr::memrchr(b'\n', room).map_or(room.len(), |end| end + 1));
+            self.record(stream, [a, now], false);
+            (a, b) = (&[], later);
         }
-        for part in a.chunks(MAX_TEXT).chain(b.chunks(MAX_TEXT)) {
-            self.record(stream, [part, &[]], false);
-        }
+        self.record(stream, [a, b], false);
     }
 
     fn record(&mut self, stream: Stream, text: [&[u8]; 2], gap: bool) {

@@ -15,6 +15,7 @@ mod layers;
 mod layout;
 mod lifecycle;
 mod limits;
+mod log_segments;
 mod logs;
 mod making;
 mod network;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         again::cases(),
         top::cases(),
         logs::cases(),
+        log_segments::cases(),
         images::cases(),
         images_ls::cases(),
         layers::cases(),

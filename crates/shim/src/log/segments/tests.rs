@@ -2,6 +2,9 @@ use super::*;
 use dhow_types::segment::At;
 use std::path::PathBuf;
 
+/// Of segments into which one long record fits.
+const SIZE: u64 = (HEAD + RECORD_HEAD + MAX_TEXT) as u64;
+
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -42,7 +45,7 @@ impl Place {
 #[test]
 fn lines_are_joined_and_kept_apart_by_stream() {
     let place = Place::new();
-    let mut log = place.open(0, 2);
+    let mut log = place.open(SIZE, 2);
     assert!(place.files().is_empty(), "silence costs no file");
     log.write(Stream::Stdout, b"one\ntw");
     log.write(Stream::Stderr, b"err\xff\n");
@@ -59,7 +62,7 @@ fn lines_are_joined_and_kept_apart_by_stream() {
 fn long_lines_are_written_as_they_come() {
     for step in [1000, MAX_PIECE, 64 << 10, 3 * MAX_TEXT] {
         let place = Place::new();
-        let mut log = place.open(0, 100);
+        let mut log = place.open(SIZE, 100);
         let text = "x".repeat(3 * MAX_TEXT) + "\nshort\n";
         text.as_bytes().chunks(step).for_each(|chunk| log.write(Stream::Stdout, chunk));
         let records = place.records();
@@ -74,13 +77,13 @@ fn long_lines_are_written_as_they_come() {
 fn the_newest_segments_stay_and_no_line_is_in_two() {
     for max_files in [1, 2, 5] {
         let place = Place::new();
-        let mut log = place.open(0, max_files);
+        let mut log = place.open(SIZE, max_files);
         let line = "y".repeat(9_999) + "\n";
         for n in 0..100 {
             log.write(Stream::Stdout, format!("{n:04}{line}").as_bytes());
             assert!(place.files().len() <= max_files as usize);
             for name in place.files() {
-                assert!(std::fs::metadata(place.dir().join(name)).unwrap().len() <= MIN_SIZE);
+                assert!(std::fs::metadata(place.dir().join(name)).unwrap().len() <= SIZE);
             }
         }
         assert!(log.take_turned() && !log.take_turned());
@@ -98,7 +101,7 @@ fn packed_segments_go_with_the_oldest() {
     let place = Place::new();
     std::fs::create_dir(place.dir()).unwrap();
     std::fs::write(place.dir().join("00000007.seg.zst"), "packed").unwrap();
-    let mut log = place.open(0, 2);
+    let mut log = place.open(SIZE, 2);
     log.write(Stream::Stdout, b"new\n");
     assert_eq!(place.files(), ["00000007.seg.zst", "00000008.seg"]);
     log.write(Stream::Stdout, &vec![b'z'; MAX_TEXT]);
@@ -108,14 +111,14 @@ fn packed_segments_go_with_the_oldest() {
 #[test]
 fn the_next_start_goes_on_behind_a_whole_record_only() {
     let place = Place::new();
-    place.open(0, 9).write(Stream::Stdout, b"first\n");
-    place.open(0, 9).write(Stream::Stdout, b"second\n");
+    place.open(SIZE, 9).write(Stream::Stdout, b"first\n");
+    place.open(SIZE, 9).write(Stream::Stdout, b"second\n");
     assert_eq!(place.files().len(), 1);
     let path = place.dir().join("00000001.seg");
     let whole = std::fs::read(&path).unwrap();
     for cut in 1..whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let mut log = place.open(0, 9);
+        let mut log = place.open(SIZE, 9);
         log.write(Stream::Stdout, b"after\n");
         drop(log);
         let next = place.dir().join("00000002.seg");
@@ -131,18 +134,18 @@ fn the_next_start_goes_on_behind_a_whole_record_only() {
 #[test]
 fn time_never_goes_back() {
     let place = Place::new();
-    let mut log = place.open(0, 9);
+    let mut log = place.open(SIZE, 9);
     log.last = i64::MAX - 5;
     log.write(Stream::Stdout, b"from a clock that was wrong\n");
     drop(log);
-    place.open(0, 9).write(Stream::Stdout, b"after it was put right\n");
+    place.open(SIZE, 9).write(Stream::Stdout, b"after it was put right\n");
     assert_eq!(place.records().iter().map(|(head, _)| head.time).collect::<Vec<_>>(), [i64::MAX - 5; 2]);
 }
 
 #[test]
 fn what_does_not_fit_on_the_disk_is_counted_and_told_in_its_place() {
     let place = Place::new();
-    let mut log = place.open(0, 9);
+    let mut log = place.open(SIZE, 9);
     log.write(Stream::Stdout, b"before\n");
     let open = log.open.as_mut().unwrap();
     let full = rustix::fs::open("/dev/full", OFlags::WRONLY, Mode::empty()).unwrap();
@@ -162,4 +165,17 @@ fn a_link_in_the_place_of_the_log_is_refused() {
     let place = Place::new();
     std::os::unix::fs::symlink("/tmp", place.dir()).unwrap();
     assert!(Segments::open(&place.dir(), 0, 1).is_err());
+}
+
+#[test]
+fn a_small_log_is_kept_small_and_its_lines_whole() {
+    let place = Place::new();
+    let mut log = place.open(5_000, 4);
+    let text: String = (0..20_000).map(|n| format!("{n}\n")).collect();
+    text.as_bytes().chunks(64 << 10).for_each(|chunk| log.write(Stream::Stdout, chunk));
+    let texts = place.texts();
+    let kept: String = texts.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(text.ends_with(&kept) && (10_000..20_000).contains(&kept.len()), "{}", kept.len());
+    assert!(texts.iter().all(|(_, text)| text.ends_with('\n') && text.len() < 5_000));
+    assert_eq!(kept.lines().next().unwrap().len(), 5, "the first line is whole");
 }
