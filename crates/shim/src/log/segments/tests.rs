@@ -1,3 +1,5 @@
+//! What is written, record by record, and what a crash or a full disk leaves of it.
+
 use super::*;
 use dhow_types::segment::At;
 use std::path::PathBuf;
