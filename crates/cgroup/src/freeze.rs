@@ -1,4 +1,4 @@
-//! Freezing, killing and deleting: the end of a group, and its pauses.
+//! Freezing and deleting: the pauses of a group, and its end. Killing is in `kill`.
 //!
 //! Waiting is for events of v2 (`cgroup.events`); only v1 without v2 beside it, which has none, is asked again and
 //! again with growing pauses. Every wait has a named bound.
@@ -11,7 +11,6 @@ use dhow_types::{Context, Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::dir::{GroupDir, read_fd};
 use crate::group::{Group, all_pids};
@@ -25,8 +24,6 @@ const FIRST_PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest sleep before events are read again: the removal of a group wakes nobody.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often the processes of a group are killed before those that are left count as unkillable.
-const MAX_KILL_ROUNDS: usize = 64;
 
 impl Group {
     /// Freezes all processes, or thaws them, and waits until it has happened.
@@ -83,46 +80,6 @@ impl Group {
             Some((_, dir)) => Ok(dir.read("freezer.state").context("read freezer.state")?.trim() == "FROZEN"),
             None => Ok(false),
         }
-    }
-
-    /// Sends SIGKILL to every process in the group and in groups inside, also to those born meanwhile.
-    pub fn kill_all(&self) -> Result<()> {
-        if let Some(dir) = self.v2() {
-            match dir.write("cgroup.kill", "1") {
-                Ok(()) => return Ok(()),
-                // Before kernel 5.14.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::NODEV) => return Ok(()),
-                Err(e) => return Err(e).context("kill the processes of the control group"),
-            }
-        }
-        // Frozen processes can't fork while they are listed. Where freezing fails, repetition has to do.
-        let frozen = self.freeze(true).is_ok();
-        let result = self.kill_listed(!frozen);
-        if frozen {
-            self.freeze(false)?;
-        }
-        result
-    }
-
-    fn kill_listed(&self, repeat: bool) -> Result<()> {
-        let Some(dir) = self.any_dir() else { return Ok(()) };
-        for _ in 0..if repeat { MAX_KILL_ROUNDS } else { 1 } {
-            let pids = all_pids(dir).context("list the processes of the control group")?;
-            if pids.is_empty() {
-                return Ok(());
-            }
-            for pid in pids.into_iter().filter_map(Pid::from_raw) {
-                match kill_process(pid, Signal::KILL) {
-                    Ok(()) | Err(Errno::SRCH) => {}
-                    Err(e) => {
-                        return Err(io::Error::from(e))
-                            .with_context(|| format!("kill process {}", pid.as_raw_nonzero()));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Removes the group and the groups inside it, everywhere. Waits for processes that are ending; goes on after a

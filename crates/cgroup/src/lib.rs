@@ -11,7 +11,7 @@
 //!      │                                      (`convert`, `cpulist`, `devices`, `missing`)
 //!      ▼
 //! Group           ──►  the executor: directories by descriptor, limits written, processes joined
-//!                                          (`group`, `limits`, `subtree`, `freeze`, `oom`, `stats`)
+//!                                          (`group`, `limits`, `subtree`, `freeze`, `kill`, `oom`, `stats`)
 //! ```
 //!
 //! Nothing here knows what a container, an image or Docker's API is; nothing prints, sleeps on the way to a
@@ -24,6 +24,7 @@ pub mod devices;
 mod dir;
 mod freeze;
 mod group;
+mod kill;
 mod layout;
 mod limits;
 mod missing;

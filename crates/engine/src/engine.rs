@@ -84,11 +84,13 @@ impl Engine {
         container.start().await
     }
     /// Stops a container: the signal, then after `timeout` seconds (-1: never) SIGKILL. `NotModified` if it does not run.
-    pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+    /// Without a timeout, a signal that can't be heard is followed by SIGKILL at once; then a sentence for people comes
+    /// back that says so.
+    pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<Option<String>> {
         stop::stop(&self.core, name, timeout, signal).await
     }
     /// Stops a container if it runs, as [`Engine::stop`] does, and starts it.
-    pub async fn restart(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+    pub async fn restart(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<Option<String>> {
         stop::restart(&self.core, name, timeout, signal).await
     }
     /// Makes all processes of a container stand still.

@@ -33,6 +33,7 @@ pub mod settings;
 mod shown;
 pub mod space;
 mod stop;
+mod stuck;
 mod top;
 mod trash;
 mod undo;

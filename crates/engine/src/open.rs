@@ -132,7 +132,7 @@ fn records(core: &Core) -> Result<Vec<Record>> {
 /// Addresses and ports of containers that ran when the last daemon ended, taken before anybody can be given them. Those
 /// of a container that has ended meanwhile are given back by its end.
 fn adopt(core: &Core, records: &[Record]) {
-    for record in records.iter().filter(|r| r.state.status == Status::Running) {
+    for record in records.iter().filter(|r| r.state.status == Status::Running || r.doomed.is_some()) {
         if let Some(endpoint) = &record.endpoint
             && let Err(e) = core.network.adopt(endpoint)
         {

@@ -48,6 +48,16 @@ pub(crate) struct Record {
     /// How its output is kept.
     #[serde(default)]
     pub(crate) log_store: Store,
+    /// It was to be removed by force and could not be killed: it is removed when it ends.
+    #[serde(default)]
+    pub(crate) doomed: Option<Doomed>,
+}
+
+/// How a container is removed at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Doomed {
+    /// With its anonymous volumes.
+    pub(crate) volumes: bool,
 }
 
 /// What was done to this run, or before it, that counts when it ends.
@@ -152,6 +162,7 @@ impl Record {
             sent_at: None,
             marks: Marks::default(),
             log_store,
+            doomed: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Settings {
     pub hardened: bool,
     /// Log driver and options of containers that don't name any.
     pub log: crate::config::LogConfig,
+    /// What a stop does whose signal the container can't hear, when nobody said how long to wait.
+    pub stop_unheeded: StopUnheeded,
     /// Name servers, search domains and options of containers that don't name any.
     pub dns: Dns,
     /// How many prepared network namespaces wait.
@@ -41,6 +43,16 @@ pub enum DiskBudget {
     Bytes(u64),
     /// So much of the size of the file system that holds the root, 1 to 100.
     Percent(u8),
+}
+
+/// What follows a stop signal that a container's process neither handles nor blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopUnheeded {
+    /// It is killed at once.
+    #[default]
+    Kill,
+    /// It is waited for, as Docker does, and killed when the time is over.
+    Wait,
 }
 
 /// Default name resolution.

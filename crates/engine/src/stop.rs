@@ -1,21 +1,31 @@
 //! Ending containers: signals, stops with their timeout, restarts, and removal by force.
+//!
+//! A stop signal that the container's process can't hear (see the shim's `heed`) is not waited for, unless somebody said
+//! how long to wait. Killing has stages, each with a bound, and when the last is over the error says what is stuck.
 
 use crate::config::WaitCondition;
 use crate::container::Container;
 use crate::core::Core;
 use crate::link::Link;
-use crate::pause;
 use crate::plan::signal;
-use crate::view::Status;
-use dhow_shim::protocol::Request;
+use crate::settings::StopUnheeded;
+use crate::view::{Status, WaitResult};
+use crate::{pause, stuck};
+use dhow_shim::protocol::{Reply, Request, Unheeded};
 use dhow_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// Docker's patience with a container whose stop timeout was not set.
 const DEFAULT_TIMEOUT: i64 = 10;
-/// How long the kernel may take to end a process after SIGKILL (it may be in an uninterruptible sleep).
-const MAX_KILL: Duration = Duration::from_secs(30);
+/// How long a kill by the shim may take before the processes are killed without it.
+const MAX_FIRST_KILL: Duration = Duration::from_secs(2);
+/// How long the kernel may take after that: a process may be in an uninterruptible sleep.
+const MAX_SECOND_KILL: Duration = Duration::from_secs(8);
+/// What came with it: [`Request::Stop`].
+const KNOWS_STOP: u32 = 2;
 
 /// Sends a signal (`KILL` if `None`); after SIGKILL waits for the end.
 pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Result<()> {
@@ -28,7 +38,7 @@ pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Re
     let last = signal::thaws(number, configured(&container));
     match by_hand(&container, last).await.map_err(refused)? {
         Status::Running if number == signal::KILL => end(core, &container).await.map_err(refused),
-        Status::Running => send(core, &container, number).await.map_err(refused),
+        Status::Running => send(core, &container, number, How::Plain).await.map(drop).map_err(refused),
         // It has just ended.
         Status::Removing => container.running().map(drop).map_err(refused),
         // It waited for its next start, and waits no longer if it was to end.
@@ -50,18 +60,35 @@ fn configured(container: &Container) -> Option<i32> {
     text.as_deref().filter(|t| !t.is_empty()).and_then(|t| signal::parse(t).ok())
 }
 
+/// What a signal is sent for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// To be heard.
+    Plain,
+    /// To end it, and to learn whether that can be.
+    Stop,
+}
+
 /// Sends a signal, and lets a paused container go on that is meant to end by it.
-async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32) -> Result<()> {
-    let link = container.running()?;
-    if signo == signal::KILL
-        && let Some(live) = container.shared().run()
-    {
-        // Before the signal, so that who pauses it at this moment thaws it again.
-        live.killed = true;
-    }
-    let sent = tell(container, &link, signo).await;
+async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32, how: How) -> Result<Option<Unheeded>> {
+    let link = container.ending()?;
+    let kills = signo == signal::KILL;
+    let protocol = match container.shared().live.as_mut() {
+        Some(live) => {
+            // Before the signal, so that who pauses it at this moment thaws it again.
+            live.killed |= kills;
+            live.protocol
+        }
+        None => 0,
+    };
+    let request = match how {
+        How::Stop if protocol >= KNOWS_STOP => Request::Stop { signo },
+        // The whole group, because the kernel spares what left the process tree.
+        _ => Request::Signal { exec_id: None, signo, all: kills && container.record().cgroup.is_some() },
+    };
+    let sent = tell(container, &link, request).await;
     if sent.is_err()
-        && let Some(live) = container.shared().run()
+        && let Some(live) = container.shared().run().filter(|_| kills)
     {
         live.killed = false;
     }
@@ -74,35 +101,59 @@ async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32) -> Resul
     sent
 }
 
-async fn tell(container: &Container, link: &Link, signo: i32) -> Result<()> {
-    match link.call(Request::Signal { exec_id: None, signo, all: false }, Vec::new()).await {
+async fn tell(container: &Container, link: &Link, request: Request) -> Result<Option<Unheeded>> {
+    match link.call(request, Vec::new()).await {
+        Ok(Reply::Stopping { unheeded }) => Ok(unheeded),
+        Ok(_) => Ok(None),
         // It has just ended, possibly so that its shim is gone already.
         Err(e) if e.kind() == ErrorKind::NotFound || link.is_closed() => {
             Err(Error::conflict(format!("container {} is not running", container.id)))
         }
-        other => other.map(drop),
+        Err(e) => Err(e),
     }
 }
 
 /// SIGKILL, and the wait for the end.
 async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
-    let over = container.wait(WaitCondition::NotRunning)?;
-    match send(core, container, signal::KILL).await {
-        Err(e) if e.kind() != ErrorKind::Conflict => return Err(e),
-        _ => {}
+    let mut over = container.wait(ended(container))?;
+    // A shim that does not answer is no reason to wait for it.
+    let sent = timeout(MAX_FIRST_KILL, send(core, container, signal::KILL, How::Plain)).await;
+    if let Ok(Err(e)) = &sent
+        && !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::Unavailable)
+    {
+        tracing::warn!("container {}: its shim could not kill it: {e}", container.id.short());
     }
-    match tokio::time::timeout(MAX_KILL, over).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::system(format!(
-            "container {} did not end within {} seconds of SIGKILL: a process of it may hang in the kernel",
-            container.id.short(),
-            MAX_KILL.as_secs()
-        ))),
+    if timeout(MAX_FIRST_KILL, &mut over).await.is_ok() {
+        return Ok(());
+    }
+    let (shared, record) = (core.clone(), container.record());
+    let direct = tokio::task::spawn_blocking(move || pause::group(&shared, &record)?.kill_all());
+    // Told by the diagnosis if it mattered.
+    let _ = timeout(MAX_SECOND_KILL, direct).await;
+    if timeout(MAX_SECOND_KILL, &mut over).await.is_ok() {
+        return Ok(());
+    }
+    let why = stuck::why(core, container).await;
+    Err(Error::system(format!("container {} can't be killed: {why}", container.id.short())))
+}
+
+/// What the end of a container is to those who wait for it.
+fn ended(container: &Container) -> WaitCondition {
+    match container.status() {
+        // It goes with its end.
+        Status::Dead => WaitCondition::Removed,
+        _ => WaitCondition::NotRunning,
     }
 }
 
-/// The stop signal, then after the timeout SIGKILL. `NotModified` if it does not run.
-pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+/// The stop signal, then after the timeout SIGKILL. `NotModified` if it does not run. What is to be known of how it
+/// was stopped comes back as a sentence.
+pub(crate) async fn stop(
+    core: &Arc<Core>,
+    name: &str,
+    timeout: Option<i64>,
+    text: Option<&str>,
+) -> Result<Option<String>> {
     let container = core.registry().find(name)?;
     if !container.status().is_up() {
         return Err(Error::new(ErrorKind::NotModified, format!("container {name} is already stopped")));
@@ -111,12 +162,17 @@ pub(crate) async fn stop(core: &Arc<Core>, name: &str, timeout: Option<i64>, tex
 }
 
 /// Brings a container to its end, which is to be its last.
-async fn finish(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+async fn finish(
+    core: &Arc<Core>,
+    container: &Arc<Container>,
+    timeout: Option<i64>,
+    text: Option<&str>,
+) -> Result<Option<String>> {
     // Before the mark is left: a signal that does not exist is none.
     text.filter(|t| !t.is_empty()).map(signal::parse).transpose()?;
     match by_hand(container, true).await? {
         Status::Running => halt(core, container, timeout, text).await,
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
@@ -125,40 +181,63 @@ async fn finish(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i6
 #[allow(dead_code, reason = "health checks call it")]
 pub(crate) async fn request_restart(core: &Arc<Core>, container: &Arc<Container>, reason: &str) -> Result<()> {
     match container.again(reason).await? {
-        true => halt(core, container, None, None).await,
+        true => halt(core, container, None, None).await.map(drop),
         false => Ok(()),
     }
 }
 
-async fn halt(core: &Arc<Core>, container: &Arc<Container>, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+/// Stops a container that runs.
+async fn halt(
+    core: &Arc<Core>,
+    container: &Arc<Container>,
+    asked: Option<i64>,
+    text: Option<&str>,
+) -> Result<Option<String>> {
     let config = container.record().config;
     let chosen = text.filter(|t| !t.is_empty()).or(config.stop_signal.as_deref().filter(|t| !t.is_empty()));
     let number = chosen.map_or(Ok(signal::TERM), signal::parse)?;
-    let seconds = timeout.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let patience = asked.or(config.stop_timeout);
     let over = container.wait(WaitCondition::NotRunning)?;
-    match send(core, container, number).await {
+    let unheeded = match send(core, container, number, How::Stop).await {
         // It ended by itself, which is what was wanted, and about to be known.
-        Err(e) if e.kind() == ErrorKind::Conflict => {}
+        Err(e) if e.kind() == ErrorKind::Conflict => None,
         other => other?,
+    };
+    if let Some(deaf) = unheeded.filter(|_| patience.is_none() && core.settings.stop_unheeded == StopUnheeded::Kill) {
+        end(core, container).await?;
+        return Ok(Some(signal::unheeded(&deaf.program, deaf.ignored, number)));
     }
-    if seconds < 0 {
-        let _ = over.await;
-        return Ok(());
+    if !in_time(over, patience.unwrap_or(DEFAULT_TIMEOUT)).await {
+        end(core, container).await?;
     }
-    match tokio::time::timeout(Duration::from_secs(seconds as u64), over).await {
-        Ok(_) => Ok(()),
-        Err(_) => end(core, container).await,
+    Ok(None)
+}
+
+/// Whether it ended within so many seconds; negative is for ever.
+async fn in_time(over: oneshot::Receiver<WaitResult>, seconds: i64) -> bool {
+    match u64::try_from(seconds) {
+        Ok(seconds) => timeout(Duration::from_secs(seconds), over).await.is_ok(),
+        Err(_) => {
+            let _ = over.await;
+            true
+        }
     }
 }
 
-/// Stops a container if it runs, and starts it.
-pub(crate) async fn restart(core: &Arc<Core>, name: &str, timeout: Option<i64>, text: Option<&str>) -> Result<()> {
+/// Stops a container if it runs, and starts it. Gives what [`stop`] gives.
+pub(crate) async fn restart(
+    core: &Arc<Core>,
+    name: &str,
+    timeout: Option<i64>,
+    text: Option<&str>,
+) -> Result<Option<String>> {
     let container = core.registry().find(name)?;
     // Docker's kind of error, whatever went wrong.
     let refused = |e: Error| Error::system(format!("Cannot restart container {name}: {}", e.text()));
     let kept = container.kept();
+    let mut note = None;
     if container.status().is_up() {
-        finish(core, &container, timeout, text).await.map_err(refused)?;
+        note = finish(core, &container, timeout, text).await.map_err(refused)?;
     }
     let started = match container.start().await {
         // Somebody else was faster.
@@ -171,16 +250,34 @@ pub(crate) async fn restart(core: &Arc<Core>, name: &str, timeout: Option<i64>, 
         // What its end would have done.
         let _ = container.remove(true).await;
     }
-    started.map_err(refused)
+    started.map_err(refused).map(|()| note)
 }
 
-/// Removes a container; a running one is killed first if `force`.
+/// Removes a container; a running one is killed first if `force`. One that can't be killed is dead from then on, and goes
+/// as soon as it ends.
 pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: bool) -> Result<()> {
     let container = core.registry().find(name)?;
     let removed = container.wait(WaitCondition::Removed)?;
     let auto = container.record().host.auto_remove;
-    if force && container.status().is_up() && by_hand(&container, true).await? == Status::Running {
-        end(core, &container).await?;
+    let up = force && container.status().is_up() && by_hand(&container, true).await? == Status::Running;
+    if up || force && container.shared().ends() {
+        if let Err(e) = end(core, &container).await {
+            match container.doom(volumes).await {
+                // It has ended meanwhile, and its own removal came first.
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            }
+            if container.status() == Status::Dead {
+                let name = container.record().name;
+                let e = e.prefixed(format!("cannot remove container \"/{name}\": could not kill"));
+                return Err(e.advised("it is removed as soon as it ends"));
+            }
+            return Ok(());
+        }
+        if container.record().doomed.is_some() {
+            let _ = removed.await;
+            return Ok(());
+        }
     }
     match container.remove(volumes).await {
         // Its own removal came first.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use dhow_api::ErrorResponse;
 use dhow_types::{Error, ErrorKind};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -14,6 +14,9 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use tokio::sync::mpsc;
+
+/// The header of what is to be known besides that it is done.
+const NOTE: &str = "dhow-note";
 
 /// A boxed future that may move between threads.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -145,6 +148,16 @@ impl Reply {
     pub(crate) fn status(status: StatusCode) -> Self {
         let mut response = Response::new(Body::Whole(Bytes::new()));
         *response.status_mut() = status;
+        Self::Response(response)
+    }
+
+    /// A status without a body, and a sentence for people in a header: Docker's clients pass over it.
+    pub(crate) fn noted(status: StatusCode, note: Option<String>) -> Self {
+        let mut response = Response::new(Body::Whole(Bytes::new()));
+        *response.status_mut() = status;
+        if let Some(note) = note.and_then(|note| HeaderValue::try_from(note).ok()) {
+            response.headers_mut().insert(HeaderName::from_static(NOTE), note);
+        }
         Self::Response(response)
     }
 

@@ -3,6 +3,7 @@
 use crate::capture::Capture;
 use crate::connection::Connection;
 use crate::exit;
+use crate::heed;
 use crate::launch::{Pipes, Wanted, take_fd};
 use crate::protocol::{Exec, ExecSeccomp, MAX_EXECS, Reply, Request, State, VERSION};
 use crate::stdio::{Policy, Stdio};
@@ -35,6 +36,12 @@ impl Supervisor {
                 self.process(exec_id.as_deref()).and_then(|p| p.stdio.resize(width, height))
             }
             Request::Signal { exec_id, signo, all } => self.signal(exec_id.as_deref(), signo, all),
+            Request::Stop { signo } => {
+                return match self.signal(None, signo, false) {
+                    Ok(()) => Reply::Stopping { unheeded: heed::look(self.pid(), signo) },
+                    Err(e) => Reply::Failed(e.into()),
+                };
+            }
             Request::CloseStdin { exec_id } => self.running(exec_id.as_deref()).map(|id| {
                 if let Some(process) = self.processes.iter_mut().find(|p| p.id == id) {
                     process.stdio.close_input(&self.reactor);

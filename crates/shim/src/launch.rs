@@ -4,7 +4,7 @@
 use crate::exit;
 use crate::log::Log;
 use crate::paths;
-use crate::protocol::{AttachOptions, FdIndex, Launch, Rootfs, VERSION};
+use crate::protocol::{AttachOptions, FdIndex, Launch, OLDEST, Rootfs, VERSION};
 use crate::reactor::Reactor;
 use crate::stdio::{Ends, Policy, Stdio};
 use crate::supervisor::{Process, Supervisor};
@@ -79,7 +79,7 @@ pub fn take_fd(fds: &mut [Option<OwnedFd>], index: FdIndex) -> Result<OwnedFd> {
 
 /// Starts what `launch` says.
 pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Host) -> Result<Launched> {
-    if launch.protocol != VERSION {
+    if !(OLDEST..=VERSION).contains(&launch.protocol) {
         let text = format!("the shim speaks protocol {VERSION}, the daemon {}: restart the daemon", launch.protocol);
         return Err(Error::invalid(text));
     }

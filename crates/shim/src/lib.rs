@@ -13,6 +13,7 @@ mod control;
 mod detach;
 pub mod exit;
 pub mod frame;
+mod heed;
 mod launch;
 mod log;
 mod paths;

@@ -26,11 +26,13 @@ use dhow_types::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The version of this protocol. `Launch` with another one is refused.
+/// The version of this protocol. `Launch` with one that is not understood is refused.
 ///
 /// - 1: all but what stands below.
-/// - 2: [`Exec::capture`].
+/// - 2: [`Exec::capture`], [`Request::Stop`]. A shim whose [`State::protocol`] is 1 would end the connection at the latter.
 pub const VERSION: u32 = 2;
+/// The oldest version that is understood.
+pub const OLDEST: u32 = 1;
 /// The largest frame; a longer one ends the connection.
 pub const MAX_FRAME: usize = 16 << 20;
 /// The most descriptors one frame may carry.
@@ -101,6 +103,12 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
+    /// Send a signal that is to end the container to its own process, and look whether it can (since version 2).
+    /// [`Reply::Stopping`]; `NotFound` when the process has ended.
+    Stop {
+        /// The signal's number.
+        signo: i32,
+    },
     /// Close the process's stdin once what was queued for it is written.
     CloseStdin {
         /// The exec process, or the container's own when absent.
@@ -145,6 +153,12 @@ pub enum Reply {
     },
     /// To [`Request::Subscribe`] and [`Request::State`].
     State(State),
+    /// To [`Request::Stop`]: the signal was sent.
+    Stopping {
+        /// Nothing will come of it.
+        #[serde(default)]
+        unheeded: Option<Unheeded>,
+    },
     /// The request was carried out.
     Done,
     /// The request failed, without effect.
@@ -192,6 +206,16 @@ pub enum Event {
         /// The exec process, or the container's own when absent.
         exec_id: Option<String>,
     },
+}
+
+/// The container's process takes no notice of a signal: it neither handles nor blocks it, and the kernel spares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheeded {
+    /// The process's name, as the kernel has it.
+    pub program: String,
+    /// It asked for the signal to be ignored; else it is the first of its pid namespace, for which the default is the same.
+    #[serde(default)]
+    pub ignored: bool,
 }
 
 /// How the container ended; also the content of [`Launch::exit_path`].

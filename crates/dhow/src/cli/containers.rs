@@ -6,6 +6,7 @@ use super::{Exit, attach, keys, output, run};
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use dhow_api::{ContainerInspect, WaitResponse};
+use dhow_client::Client;
 use dhow_client::query::{self, encode};
 
 /// Start containers
@@ -85,9 +86,21 @@ pub struct StopArgs {
 pub fn stop(context: &Context, args: StopArgs) -> Result<i32> {
     let query = args.end.query();
     side_by_side(context, &args.end.containers, |client, name| {
-        context.with_daemon(client, |c| c.post_empty(&format!("/containers/{}/stop{query}", encode(name))))?;
-        Ok(())
+        ended(context, client, &format!("/containers/{}/stop{query}", encode(name)), name)
     })
+}
+
+/// Asks for an end, and says what the daemon has to say of it.
+pub fn ended(context: &Context, client: &Client, path: &str, name: &str) -> Result<()> {
+    let note = context.with_daemon(client, |c| {
+        let response = c.send("POST", path)?;
+        let note = response.header("dhow-note").map(str::to_owned);
+        response.finish().map(|_| note)
+    })?;
+    if let Some(note) = note {
+        output::note(format!("{name}: {note}"));
+    }
+    Ok(())
 }
 
 /// Send a signal to containers

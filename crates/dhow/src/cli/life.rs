@@ -1,6 +1,6 @@
 //! The commands that change a container that stays: restart, pause, unpause, rename.
 
-use super::containers::End;
+use super::containers::{End, ended};
 use super::context::Context;
 use super::each::{for_each, side_by_side};
 use super::{Exit, output};
@@ -20,8 +20,7 @@ pub fn restart(context: &Context, args: RestartArgs) -> Result<i32> {
     let client = context.client();
     let query = args.end.query();
     for_each(&args.end.containers, true, |name| {
-        context.with_daemon(&client, |c| c.post_empty(&format!("/containers/{}/restart{query}", encode(name))))?;
-        Ok(())
+        ended(context, &client, &format!("/containers/{}/restart{query}", encode(name)), name)
     })
 }
 

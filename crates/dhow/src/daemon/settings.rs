@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_engine::config::LogConfig;
-use dhow_engine::settings::{Bridge, DiskBudget, Dns, Settings as EngineSettings, ShimSpawn};
+use dhow_engine::settings::{Bridge, DiskBudget, Dns, Settings as EngineSettings, ShimSpawn, StopUnheeded};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub struct DaemonArgs {
     /// The most that the root may use, in bytes (50GB) or of its file system (70%); what nobody uses goes first
     #[arg(long, value_name = "SIZE|PERCENT")]
     disk_budget: Option<String>,
+    /// After a stop signal that PID 1 neither handles nor blocks: kill at once, or wait as Docker does (kill)
+    #[arg(long, value_name = "kill|wait")]
+    stop_unheeded: Option<String>,
     /// Name of the default bridge (dhow0)
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
@@ -77,6 +80,7 @@ struct File {
     dns_search: Option<Vec<String>>,
     dns_opts: Option<Vec<String>>,
     netns_pool: Option<usize>,
+    stop_unheeded: Option<String>,
 }
 
 /// A size as text, or as a plain number of bytes.
@@ -104,6 +108,15 @@ fn disk_budget(amount: &Amount) -> Result<DiskBudget> {
                 _ => bail!(bad(text)),
             },
         },
+    }
+}
+
+/// `kill` or `wait`.
+fn stop_unheeded(word: &str) -> Result<StopUnheeded> {
+    match word {
+        "kill" => Ok(StopUnheeded::Kill),
+        "wait" => Ok(StopUnheeded::Wait),
+        _ => bail!("stop-unheeded {word:?}: want kill or wait"),
     }
 }
 
@@ -167,6 +180,10 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
             search: file.dns_search.unwrap_or_default(),
             options: file.dns_opts.unwrap_or_default(),
         },
+        stop_unheeded: args
+            .stop_unheeded
+            .or(file.stop_unheeded)
+            .map_or(Ok(StopUnheeded::Kill), |w| stop_unheeded(&w))?,
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
         hello: dhow_sys::guest::HELLO,
@@ -228,6 +245,19 @@ mod tests {
         let args = DaemonArgs { disk_budget: Some("1%".into()), ..DaemonArgs::default() };
         let s = with(Some(r#"{"disk-budget": "70%"}"#), args).unwrap();
         assert_eq!(s.engine.disk_budget, Some(DiskBudget::Percent(1)));
+    }
+
+    #[test]
+    fn what_follows_an_unheeded_stop() {
+        let get = |file: Option<&str>, flag: Option<&str>| {
+            let args = DaemonArgs { stop_unheeded: flag.map(str::to_owned), ..DaemonArgs::default() };
+            with(file, args).map(|s| s.engine.stop_unheeded)
+        };
+        let wait = Some(r#"{"stop-unheeded": "wait"}"#);
+        assert_eq!(get(None, None).unwrap(), StopUnheeded::Kill);
+        assert_eq!(get(wait, None).unwrap(), StopUnheeded::Wait);
+        assert_eq!(get(wait, Some("kill")).unwrap(), StopUnheeded::Kill);
+        assert!(format!("{:#}", get(None, Some("hope")).unwrap_err()).contains("want kill or wait"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
         }
         Report::Event(Event::Detached { .. } | Event::ExecExited { .. }) => false,
         Report::Gone => {
-            let was_running = me.status() == Status::Running;
+            let was_running = matches!(me.status(), Status::Running | Status::Dead);
             me.shared().live = None;
             if !was_running {
                 return false;
@@ -110,7 +110,7 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         warn(me, blocking(move || core.network.disconnect(&e)).await);
     }
     let again = record.state.status == Status::Restarting;
-    let goes = record.host.auto_remove && !again && me.shared().restarts == 0;
+    let goes = record.doomed.is_some() || (record.host.auto_remove && !again && me.shared().restarts == 0);
     let removed = if goes {
         remove_itself(core, me).await
     } else {
@@ -142,10 +142,12 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
 
 /// Removes one that is to go with its end. True if it is gone.
 pub(super) async fn remove_itself(core: &Arc<Core>, me: &Arc<Container>) -> bool {
-    if !me.record().host.auto_remove {
+    let record = me.record();
+    let volumes = record.doomed.map(|d| d.volumes);
+    if !record.host.auto_remove && volumes.is_none() {
         return false;
     }
-    let result = remove::remove(core, me, true).await;
+    let result = remove::remove(core, me, volumes.unwrap_or(true)).await;
     let removed = result.is_ok();
     warn(me, result);
     removed

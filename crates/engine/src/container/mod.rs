@@ -17,6 +17,8 @@
 //!                                   gone
 //! ```
 //!
+//! One that could not be killed (Running → Dead) keeps its shim and is removed when that reports its end.
+//!
 //! Who may change what: only the task changes `record` and `live`; it takes `start`, `remove` and the shim's reports
 //! from one bounded queue, and does by itself what its [`timers`] tell. Everybody else reads under the lock, which is
 //! never held across I/O or an await. What does not change the state (signals, attach, resize, exec) speaks to the shim
@@ -25,6 +27,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod create;
+mod doom;
 mod exit;
 mod log;
 mod prepare;
@@ -99,11 +102,13 @@ pub(crate) struct Live {
     pub(crate) paused: bool,
     /// SIGKILL was sent: from now on nobody may stop its processes from ending.
     pub(crate) killed: bool,
+    /// The version of the protocol that the shim speaks.
+    pub(crate) protocol: u32,
 }
 
 impl Live {
-    fn new(link: Arc<Link>, generation: u64) -> Self {
-        Self { link, generation, paused: false, killed: false }
+    fn new(link: Arc<Link>, generation: u64, protocol: u32) -> Self {
+        Self { link, generation, paused: false, killed: false, protocol }
     }
 }
 
@@ -112,6 +117,7 @@ impl Live {
 enum Command {
     Start(oneshot::Sender<Result<()>>),
     Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
+    Doom { volumes: bool, reply: oneshot::Sender<Result<()>> },
     Rename { name: String, reply: oneshot::Sender<Result<()>> },
     ByHand { last: bool, reply: oneshot::Sender<Result<Status>> },
     Again { reason: String, reply: oneshot::Sender<Result<bool>> },
@@ -134,7 +140,7 @@ impl Container {
     /// Whether it runs or is on its way to.
     pub(crate) fn is_busy(&self) -> bool {
         let shared = self.shared();
-        shared.starting || shared.record.state.status == Status::Running
+        shared.starting || shared.record.state.status == Status::Running || shared.ends()
     }
 
     /// Starts the task of a container.
@@ -184,6 +190,19 @@ impl Container {
         }
     }
 
+    /// The shim of a container that runs, or that could not be killed yet.
+    pub(crate) fn ending(&self) -> Result<Arc<Link>> {
+        {
+            let shared = self.shared();
+            if shared.ends()
+                && let Some(live) = &shared.live
+            {
+                return Ok(live.link.clone());
+            }
+        }
+        self.running()
+    }
+
     /// Whether its processes stand still, because somebody asked for it.
     pub(crate) fn is_paused(&self) -> bool {
         self.shared().run().is_some_and(|live| live.paused)
@@ -220,6 +239,12 @@ impl Container {
     pub(crate) async fn remove(&self, volumes: bool) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Remove { volumes, reply }, answer).await
+    }
+
+    /// Removes it when it ends, or now if it has.
+    pub(crate) async fn doom(&self, volumes: bool) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Doom { volumes, reply }, answer).await
     }
 
     /// Gives it another name.
@@ -355,6 +380,11 @@ impl Shared {
         }
     }
 
+    /// Whether it could not be killed yet, and goes when it ends.
+    pub(crate) fn ends(&self) -> bool {
+        self.record.state.status == Status::Dead && self.live.is_some()
+    }
+
     /// What a wait gets.
     pub(crate) fn result(&self) -> WaitResult {
         WaitResult { code: i64::from(self.record.state.exit_code), error: None }
@@ -396,6 +426,13 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
             Command::Remove { volumes, reply } => {
                 let result = Box::pin(remove::remove(&core, &me, volumes)).await;
                 let removed = result.is_ok();
+                let _ = reply.send(result);
+                if removed {
+                    break;
+                }
+            }
+            Command::Doom { volumes, reply } => {
+                let (result, removed) = Box::pin(doom::doom(&core, &me, volumes)).await;
                 let _ = reply.send(result);
                 if removed {
                     break;

@@ -43,13 +43,14 @@ async fn find_out(core: &Arc<Core>, me: &Arc<Container>) -> bool {
             }
         }
         // Only a start of this very moment can still be on its way.
-        let unknown = recorded.status == Status::Running && !core.dirs.exit_file(&me.id).exists();
+        let unknown =
+            matches!(recorded.status, Status::Running | Status::Dead) && !core.dirs.exit_file(&me.id).exists();
         if !unknown || !on_its_way(sent_at) {
             break;
         }
         tokio::time::sleep(LOOK).await;
     }
-    if recorded.status != Status::Running {
+    if !matches!(recorded.status, Status::Running | Status::Dead) {
         // A socket without a shim is left by one that was killed.
         let _ = std::fs::remove_file(&socket);
         // One that removes itself is there after its end only while it is restarted, which nobody goes on with.
@@ -73,7 +74,7 @@ async fn link(core: &Arc<Core>, me: &Arc<Container>) -> Result<Option<State>> {
     let (link, first) = Link::start(stream, report)?;
     match answer(first).await? {
         Reply::State(state) => {
-            me.shared().live = Some(Live::new(link, generation));
+            me.shared().live = Some(Live::new(link, generation, state.protocol));
             Ok(Some(state))
         }
         _ => Ok(None),
@@ -89,8 +90,9 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     if let Some(live) = &mut shared.live {
         live.paused = paused;
     }
+    let doomed = shared.record.doomed.is_some();
     let known = &mut shared.record.state;
-    known.status = Status::Running;
+    known.status = if doomed { Status::Dead } else { Status::Running };
     known.pid = state.pid;
     known.started_at = state.started_at.parse().ok().or(known.started_at);
     known.error.clear();

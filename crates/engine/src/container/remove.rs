@@ -13,6 +13,12 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     let (record, before) = {
         let mut shared = me.shared();
         let before = shared.record.state.status;
+        if shared.ends() {
+            let name = &shared.record.name;
+            return Err(Error::conflict(format!(
+                "cannot remove container \"/{name}\": container is dead: it could not be killed, and is removed as soon as it ends"
+            )));
+        }
         if before.is_up() {
             let why = match shared.run().is_some_and(|live| live.paused) {
                 true => "paused and must be unpaused first".to_owned(),

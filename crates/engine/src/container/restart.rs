@@ -45,7 +45,9 @@ pub(super) fn plan(shared: &mut Shared, over: Over) {
         count: if over == Over::Lost { 0 } else { state.restart_count },
         waited: Duration::from_millis(marks.waited_ms),
     };
-    let Some(delay) = restart::decide(&record.host.restart_policy, &end) else {
+    // One that is to be removed by force goes with its end.
+    let next = restart::decide(&record.host.restart_policy, &end).filter(|_| record.doomed.is_none());
+    let Some(delay) = next else {
         (state.status, state.restarting) = (Status::Exited, None);
         shared.agenda.restart = None;
         return;

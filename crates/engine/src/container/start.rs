@@ -9,7 +9,7 @@ use crate::plan::modes;
 use crate::plan::spec::NetworkFiles;
 use crate::record::Marks;
 use crate::view::Status;
-use dhow_shim::protocol::Reply;
+use dhow_shim::protocol::{self, Reply};
 use dhow_store::Durability;
 use dhow_types::{Error, ErrorKind, Result};
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     state.started_at = started_at.parse().ok();
     state.exit_code = 0;
     state.oom_killed = false;
-    shared.live = Some(Live::new(link, generation));
+    shared.live = Some(Live::new(link, generation, protocol::VERSION));
     shared.agenda.restart = None;
     shared.starting = false;
     Ok(())

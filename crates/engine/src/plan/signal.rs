@@ -51,6 +51,26 @@ pub fn thaws(signal: i32, stop_signal: Option<i32>) -> bool {
     signal == KILL || stop_signal.is_none_or(|own| own == signal)
 }
 
+/// The name of a signal, as people write it.
+fn name(signo: i32) -> String {
+    match (NAMES.iter().find(|(_, n)| *n == signo), signo) {
+        (Some((name, _)), _) => format!("SIG{name}"),
+        (None, 35..=64) => format!("SIGRTMIN+{}", signo - 34),
+        _ => format!("signal {signo}"),
+    }
+}
+
+/// What is to be known about a stop for which the process did not hear its signal.
+pub fn unheeded(program: &str, ignored: bool, signo: i32) -> String {
+    let name = name(signo);
+    let how = if ignored { format!("ignores {name}") } else { format!("neither handles nor blocks {name}") };
+    // The name is the program's own choice, and this becomes a line of a header.
+    let program: String = program.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+    format!(
+        "PID 1 ({program}) {how}, so it was killed at once: use --init, or start the program by exec; -t SECONDS waits"
+    )
+}
+
 /// The number of a signal.
 pub fn parse(text: &str) -> Result<i32> {
     let bad = || Error::invalid(format!("Invalid signal: {text}"));
@@ -81,6 +101,15 @@ mod tests {
             [(KILL, None, true), (KILL, Some(3), true), (3, Some(3), true), (TERM, Some(3), false), (1, None, true)]
         {
             assert_eq!(thaws(signal, stop_signal), want, "{signal} {stop_signal:?}");
+        }
+    }
+
+    #[test]
+    fn who_does_not_hear_is_told() {
+        assert!(unheeded("sh", false, TERM).starts_with("PID 1 (sh) neither handles nor blocks SIGTERM, so"));
+        assert!(unheeded("a\r\nb\u{e9}", true, 28).starts_with("PID 1 (a??b?) ignores SIGWINCH, so"));
+        for (signo, want) in [(1, "SIGHUP"), (34, "SIGRTMIN"), (37, "SIGRTMIN+3"), (33, "signal 33")] {
+            assert_eq!(name(signo), want);
         }
     }
 

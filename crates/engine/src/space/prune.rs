@@ -134,6 +134,7 @@ fn staying(core: &Core, request: &PruneRequest, filters: &Filters) -> Option<Vec
 fn goes(container: &Container, filters: &Filters) -> bool {
     let record = container.record();
     matches!(container.status(), Status::Created | Status::Exited | Status::Dead)
+        && !container.is_busy()
         && filters.pass(Thing {
             created: Some(record.created),
             used: Some(last_used(&record)),

@@ -64,8 +64,8 @@ pub(crate) async fn start(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `POST /containers/{id}/stop`
 pub(crate) async fn stop(engine: &Engine, call: Call) -> Result<Reply> {
-    engine.stop(&call.name, call.query.number("t")?, call.query.get("signal")).await?;
-    Ok(Reply::status(StatusCode::NO_CONTENT))
+    let note = engine.stop(&call.name, call.query.number("t")?, call.query.get("signal")).await?;
+    Ok(Reply::noted(StatusCode::NO_CONTENT, note))
 }
 
 /// `POST /containers/{id}/kill`
@@ -76,8 +76,8 @@ pub(crate) async fn kill(engine: &Engine, call: Call) -> Result<Reply> {
 
 /// `POST /containers/{id}/restart`
 pub(crate) async fn restart(engine: &Engine, call: Call) -> Result<Reply> {
-    engine.restart(&call.name, call.query.number("t")?, call.query.get("signal")).await?;
-    Ok(Reply::status(StatusCode::NO_CONTENT))
+    let note = engine.restart(&call.name, call.query.number("t")?, call.query.get("signal")).await?;
+    Ok(Reply::noted(StatusCode::NO_CONTENT, note))
 }
 
 /// `POST /containers/{id}/pause`

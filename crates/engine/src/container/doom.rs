@@ -1,0 +1,36 @@
+//! A container that was to be removed by force and could not be killed: dead, until its shim reports its end.
+
+use super::{Container, remove};
+use crate::core::Core;
+use crate::record::Doomed;
+use crate::view::Status;
+use dhow_store::Durability;
+use dhow_types::Result;
+use std::sync::Arc;
+
+/// Marks it, so that it goes with its end, also when another daemon sees that. The second value says that it has ended
+/// meanwhile and is gone.
+pub(super) async fn doom(core: &Arc<Core>, me: &Arc<Container>, volumes: bool) -> (Result<()>, bool) {
+    let record = {
+        let mut shared = me.shared();
+        let runs = shared.live.is_some() && matches!(shared.record.state.status, Status::Running | Status::Dead);
+        runs.then(|| {
+            shared.record.state.status = Status::Dead;
+            // Whoever asked for the volumes to go gets that.
+            let before = shared.record.doomed.is_some_and(|d| d.volumes);
+            shared.record.doomed = Some(Doomed { volumes: volumes || before });
+            shared.record.clone()
+        })
+    };
+    match record {
+        Some(record) => {
+            let stored = record.encode();
+            (stored.and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Synced)), false)
+        }
+        None => {
+            let result = remove::remove(core, me, volumes).await;
+            let removed = result.is_ok();
+            (result, removed)
+        }
+    }
+}
