@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::dir::GroupDir;
 use crate::group::{Group, all_pids};
+use crate::layout::Layout;
 use crate::path::components;
 
 /// How often the processes of a group are listed and killed before it has to stand still for that: each round finds what
@@ -55,21 +56,23 @@ impl Group {
         }
         result
     }
+}
 
-    /// The nearest group around this one, or this one itself, that keeps its processes frozen so that not even SIGKILL
-    /// ends them, as a path that can be written to. Only v1 has such.
-    pub fn held_frozen_by(&self) -> Option<String> {
-        let (hierarchy, own) = self.member("freezer").filter(|(h, _)| !h.is_v2())?;
-        if own.read("freezer.state").ok()?.trim() == "THAWED" {
-            return None;
-        }
-        let root = GroupDir::root(hierarchy.mount_point()).ok()?;
-        let names: Vec<&str> = components(self.path().path_in(hierarchy.key())).collect();
-        (1..=names.len()).rev().map(|depth| names[..depth].join("/")).find_map(|path| {
-            let own = root.open(&path).ok()?.read("freezer.self_freezing").ok()?;
-            (own.trim() == "1").then(|| hierarchy.dir(&path).display().to_string())
-        })
-    }
+/// The nearest group around the process `pid` that keeps it frozen so that not even SIGKILL ends it, as a path whose
+/// `freezer.state` can be written to. Only v1 has such, and anybody may have put the process there.
+pub fn held_frozen_by(layout: &Layout, pid: i32) -> Option<String> {
+    let hierarchy = layout.holder("freezer").filter(|h| !h.is_v2())?;
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = groups.lines().find_map(|line| {
+        let (names, path) = line.split_once(':')?.1.split_once(':')?;
+        names.split(',').any(|name| name == "freezer").then_some(path)
+    })?;
+    let root = GroupDir::root(hierarchy.mount_point()).ok()?;
+    let names: Vec<&str> = components(path).collect();
+    (1..=names.len()).rev().map(|depth| names[..depth].join("/")).find_map(|path| {
+        let own = root.open(&path).ok()?.read("freezer.self_freezing").ok()?;
+        (own.trim() == "1").then(|| hierarchy.dir(&path).display().to_string())
+    })
 }
 
 /// Kills those that were not told yet. False if there were none.

@@ -37,6 +37,7 @@ pub mod stats;
 mod subtree;
 
 pub use group::{Group, Joiner};
+pub use kill::held_frozen_by;
 pub use layout::{Hierarchy, Layout, Mode, Version};
 pub use missing::Missing;
 pub use mounts::GroupMount;

@@ -194,7 +194,7 @@ fn find(core: &Core, record: &Record) -> Found {
     pids.dedup();
     let processes: Vec<Process> = pids.iter().filter_map(|pid| process(*pid, &pids)).collect();
     Found {
-        frozen_by: group.and_then(|g| g.held_frozen_by()),
+        frozen_by: pids.iter().find_map(|pid| dhow_cgroup::held_frozen_by(&core.layout, *pid)),
         shim: processes.iter().find(|p| p.pid == first).map(|p| p.parent),
         first,
         processes,

@@ -37,8 +37,9 @@ impl Supervisor {
             }
             Request::Signal { exec_id, signo, all } => self.signal(exec_id.as_deref(), signo, all),
             Request::Stop { signo } => {
+                let before = self.process(None).ok().and_then(|p| heed::look(p.pid, signo));
                 return match self.signal(None, signo, false) {
-                    Ok(()) => Reply::Stopping { unheeded: heed::look(self.pid(), signo) },
+                    Ok(()) => Reply::Stopping { unheeded: before.and_then(|_| heed::look(self.pid(), signo)) },
                     Err(e) => Reply::Failed(e.into()),
                 };
             }

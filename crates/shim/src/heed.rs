@@ -3,8 +3,11 @@
 //!
 //! The kernel drops a signal whose action is the default when it is sent to the first process of a pid namespace, and one
 //! that is ignored whoever gets it: nothing will ever come of it, however long one waits. A signal that is blocked stays
-//! pending, for `sigwait`, a `signalfd`, or a handler that comes later. Looked at is what there is after the signal was
-//! sent: a handler that came too late can't have been meant, and is taken for one that was there.
+//! pending, for `sigwait`, a `signalfd`, or a handler that comes later. While a thread is in `sigwait`, its mask shows what
+//! it waits for as not blocked: such a thread is known by its system call.
+//!
+//! Looked at is what there is before the signal is sent and after: a handler that came too late is taken for one that was
+//! there, and a thread that is between two waits is seen in one of them.
 
 use crate::protocol::Unheeded;
 use rustix::process::Signal;
@@ -13,6 +16,8 @@ use std::io::Read;
 
 /// Threads whose signal masks are read; with more, the signal counts as one that may be heeded.
 const MAX_THREADS: usize = 4096;
+/// `rt_sigtimedwait` on x86-64, on aarch64, and of 32-bit programs.
+const SIGWAIT: [&str; 4] = ["128", "137", "177", "421"];
 /// A `status` file is about 1.5 KiB long.
 const MAX_STATUS: usize = 8 << 10;
 
@@ -25,6 +30,8 @@ pub struct Signals {
     /// The first process of its own pid namespace.
     first: bool,
     traced: bool,
+    /// Sent to it and not taken yet.
+    pending: u64,
     blocked: u64,
     ignored: u64,
     caught: u64,
@@ -40,6 +47,7 @@ impl Signals {
             ended: field("State")?.starts_with(['Z', 'X', 'x']),
             first: field("NSpid").is_some_and(|pids| pids.split_whitespace().nth(1).is_some() && pids.ends_with("\t1")),
             traced: field("TracerPid")? != "0",
+            pending: mask("ShdPnd")?,
             blocked: mask("SigBlk")?,
             ignored: mask("SigIgn")?,
             caught: mask("SigCgt")?,
@@ -47,14 +55,24 @@ impl Signals {
     }
 }
 
-/// How the process is deaf to the signal; `None` if it hears it, or may. `masks` are those of its threads.
+/// The signals that a thread waits for: those it blocks, and in `sigwait` any. `syscall` is the text of its file of that
+/// name; without one anything may be.
+fn awaited(thread: &Signals, syscall: Option<&str>) -> u64 {
+    let number = syscall.map(|text| text.split_whitespace().next().unwrap_or_default());
+    match number {
+        Some(number) if !SIGWAIT.contains(&number) => thread.blocked,
+        _ => u64::MAX,
+    }
+}
+
+/// How the process is deaf to the signal; `None` if it hears it, or may. `masks` is what its threads wait for.
 fn judge(process: &Signals, masks: impl IntoIterator<Item = u64>, signo: i32) -> Option<Unheeded> {
     let forced = [Signal::KILL, Signal::STOP, Signal::CONT].iter().any(|s| s.as_raw() == signo);
     if forced || process.ended || process.traced || !(1..=64).contains(&signo) {
         return None;
     }
     let has = |mask: u64| mask & (1 << (signo - 1)) != 0;
-    if has(process.caught) || has(process.blocked) || !(has(process.ignored) || process.first) {
+    if has(process.caught) || has(process.blocked) || has(process.pending) || !(has(process.ignored) || process.first) {
         return None;
     }
     if masks.into_iter().any(has) {
@@ -74,10 +92,12 @@ pub fn look(pid: i32, signo: i32) -> Option<Unheeded> {
         if masks.len() == MAX_THREADS {
             return None;
         }
-        let thread = thread.ok()?.file_name();
+        let thread = thread.ok()?.file_name().to_string_lossy().into_owned();
         // One that ended meanwhile waits for nothing.
-        let path = format!("/proc/{pid}/task/{}/status", thread.to_string_lossy());
-        masks.extend(read(&path, &mut text).map(|thread| thread.blocked));
+        let path = format!("/proc/{pid}/task/{thread}/status");
+        let Some(signals) = read(&path, &mut text) else { continue };
+        let syscall = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall"));
+        masks.push(awaited(&signals, syscall.as_deref().ok()));
     }
     // Once more, as it may have changed between the two.
     let process = read(&format!("/proc/{pid}/status"), &mut text)?;
@@ -104,11 +124,12 @@ mod tests {
     #[test]
     fn the_file_is_read_by_the_names_of_its_lines() {
         let text = "Name:\tmy sh\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t77\nTracerPid:\t0\nNSpid:\t77\t1\n\
-                    SigQ:\t0/1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000010000\n\
+                    SigQ:\t0/1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000004\nSigBlk:\t0000000000010000\n\
                     SigIgn:\t0000000000004004\nSigCgt:\t0000000000000002\n";
         let want = Signals {
             name: "my sh".into(),
             first: true,
+            pending: 4,
             blocked: 0x10000,
             ignored: 0x4004,
             caught: 2,
@@ -140,6 +161,8 @@ mod tests {
             ("ignored and waited for", Signals { ignored: BIT, ..shell() }, vec![BIT], TERM, None),
             ("not the first: the kernel ends it", child.clone(), vec![0], TERM, None),
             ("not the first, ignored", Signals { ignored: BIT, ..child }, vec![0], TERM, deaf(true)),
+            ("sent and not taken yet", Signals { pending: BIT, ..shell() }, vec![0], TERM, None),
+            ("in sigwait", shell(), vec![u64::MAX], TERM, None),
             ("traced", Signals { traced: true, ..shell() }, vec![0], TERM, None),
             ("ended", Signals { ended: true, ..shell() }, vec![0], TERM, None),
             ("SIGKILL", shell(), vec![0], 9, None),
@@ -149,6 +172,20 @@ mod tests {
             ("no signal", shell(), vec![0], 65, None),
         ] {
             assert_eq!(judge(&process, masks, signo), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_a_thread_waits_for() {
+        let thread = Signals { blocked: BIT, ..shell() };
+        for (syscall, want) in [
+            (Some("128 0x7ffd 0x0 0x0 0x8 0x0 0x0 0x7f 0x7f\n"), u64::MAX),
+            (Some("61 0xffffffff 0x7f\n"), BIT),
+            (Some("running\n"), BIT),
+            (Some(""), BIT),
+            (None, u64::MAX),
+        ] {
+            assert_eq!(awaited(&thread, syscall), want, "{syscall:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod execs;
 mod groups;
 mod life;
 mod place;
+mod stops;
 mod streams;
 mod terminals;
 
@@ -25,8 +26,16 @@ fn main() {
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let only: Vec<&String> = words.iter().filter(|w| !w.starts_with('-')).collect();
-    let cases =
-        [streams::CASES, terminals::CASES, execs::CASES, control::CASES, life::CASES, groups::CASES, costs::CASES];
+    let cases = [
+        streams::CASES,
+        terminals::CASES,
+        execs::CASES,
+        control::CASES,
+        life::CASES,
+        stops::CASES,
+        groups::CASES,
+        costs::CASES,
+    ];
     let cases: Vec<&Case> = cases
         .into_iter()
         .flatten()

@@ -27,6 +27,7 @@ mod restarts;
 mod run;
 mod security;
 mod space;
+mod stop;
 mod terminal;
 mod top;
 
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         flags::cases(),
         lifecycle::cases(),
         pause::cases(),
+        stop::cases(),
         again::cases(),
         top::cases(),
         logs::cases(),
