@@ -43,13 +43,11 @@ impl fmt::Display for Error {
         match self {
             Self::NoDaemon { socket, cause } if cause.kind() == std::io::ErrorKind::PermissionDenied => write!(
                 f,
-                "permission denied on the daemon's socket {socket}: run the command as root, or as a member of the group that owns the socket"
+                "permission denied while trying to connect to the dhow daemon socket at unix://{socket}: run the command as root, or as a member of the group that owns the socket"
             ),
-            Self::NoDaemon { socket, cause } => {
-                write!(
-                    f,
-                    "cannot connect to a daemon at unix://{socket} ({cause}): is one running? Start it with `dhow daemon`"
-                )
+            // Docker's words, which scripts wait for.
+            Self::NoDaemon { socket, .. } => {
+                write!(f, "Cannot connect to the dhow daemon at unix://{socket}. Is the dhow daemon running?")
             }
             Self::Api { status, message } => write!(f, "Error response from daemon: {}", one(message, *status)),
             Self::Io(e) => write!(f, "the connection to the daemon broke: {e}"),

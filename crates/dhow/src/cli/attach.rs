@@ -12,7 +12,7 @@ use dhow_client::{Client, query};
 #[derive(Parser, Debug)]
 pub struct AttachArgs {
     /// Keys that leave the container without ending it
-    #[arg(long, value_name = "KEYS", default_value = keys::DEFAULT)]
+    #[arg(long, value_name = "KEYS", default_value_t = keys::configured())]
     detach_keys: String,
     /// Don't send standard input
     #[arg(long)]

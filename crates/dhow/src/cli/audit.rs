@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::file_out::{CHUNK, FileOut};
-use super::template::{Template, unescape};
+use super::template::{Template, V, unescape};
 use super::{listing, output, table, units};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -94,7 +94,7 @@ pub fn diff(context: &Context, args: DiffArgs) -> Result<i32> {
                 "Type": letter(change.kind), "Path": change.path, "Kind": change.kind,
                 "OldSize": change.old_size, "NewSize": change.new_size,
             });
-            output::line(template.as_ref().map_or_else(|| Ok(row.to_string()), |t| t.render(&row))?);
+            output::line(template.as_ref().map_or_else(|| Ok(row.to_string()), |t| t.render(&V::row("change", &row)))?);
         }
         return Ok(0);
     }
@@ -186,10 +186,16 @@ pub fn history(context: &Context, args: HistoryArgs) -> Result<i32> {
         items.iter().for_each(|i| output::line(id(&i.id)));
         return Ok(0);
     }
-    let rows: Vec<Value> = items.iter().map(|item| history_row(item, id(&item.id), &args)).collect();
+    let rows: Vec<V> =
+        items.iter().map(|i| V::row("*formatter.historyContext", &history_row(i, id(&i.id), &args))).collect();
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
-    let columns =
-        [("IMAGE", "ID"), ("CREATED", created), ("CREATED BY", "CreatedBy"), ("SIZE", "Size"), ("COMMENT", "Comment")];
+    let columns = [
+        ("IMAGE", "ID"),
+        (if args.human { "CREATED" } else { "CREATED AT" }, created),
+        ("CREATED BY", "CreatedBy"),
+        ("SIZE", "Size"),
+        ("COMMENT", "Comment"),
+    ];
     listing::print(args.format.as_deref(), &columns, &[], &rows)?;
     Ok(0)
 }
@@ -343,6 +349,7 @@ pub fn image_tree(context: &Context, args: ImageTreeArgs) -> Result<i32> {
     let items: Vec<ImageTreeItem> = context.with_daemon(&context.client(), |c| c.get("/dhow/images/tree"))?;
     if let Some(format) = args.format.as_deref().filter(|f| !f.is_empty()) {
         let rows: Vec<Value> = items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let rows: Vec<V> = rows.iter().map(|row| V::row("image", row)).collect();
         listing::print(Some(format), &[], &[], &rows)?;
         return Ok(0);
     }

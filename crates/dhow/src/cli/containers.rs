@@ -19,7 +19,7 @@ pub struct StartArgs {
     #[arg(short, long)]
     interactive: bool,
     /// Keys that leave the container without ending it
-    #[arg(long, value_name = "KEYS", default_value = keys::DEFAULT)]
+    #[arg(long, value_name = "KEYS", default_value_t = keys::configured())]
     detach_keys: String,
     /// Containers, by name or id
     #[arg(required = true, value_name = "CONTAINER")]
@@ -42,23 +42,26 @@ pub fn start(context: &Context, args: StartArgs) -> Result<i32> {
             Ok(())
         });
     }
-    for_each(&args.containers, true, |name| {
-        context.with_daemon(&client, |c| c.post_empty(&format!("/containers/{}/start", encode(name))))?;
+    let mut failed = Vec::new();
+    let code = for_each(&args.containers, true, |name| {
+        let path = format!("/containers/{}/start", encode(name));
+        if let Err(error) = context.with_daemon(&client, |c| c.post_empty(&path)) {
+            failed.push(name.to_owned());
+            return Err(error);
+        }
         Ok(())
-    })
+    })?;
+    if !failed.is_empty() {
+        output::note(format!("Error: failed to start containers: {}", failed.join(", ")));
+    }
+    Ok(code)
 }
 
 /// How containers are to end, and which: what `stop` and `restart` have in common.
 #[derive(Args, Debug)]
 pub struct End {
     /// Seconds to wait before they are killed; -1 waits for ever
-    #[arg(
-        short = 't',
-        long = "timeout",
-        visible_alias = "time",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
+    #[arg(short = 't', long = "timeout", alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<i64>,
     /// Signal to send first
     #[arg(short, long)]

@@ -4,7 +4,7 @@
 
 use super::context::Context;
 use super::df_parts::{self, Part};
-use super::template::{Template, unescape};
+use super::template::{Template, V, unescape};
 use super::{image_rows, listing, output, ps, table, units};
 use anyhow::Result;
 use clap::Parser;
@@ -27,6 +27,10 @@ pub struct DfArgs {
     format: Option<String>,
 }
 
+/// `--format raw`.
+const RAW: &str =
+    "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n";
+
 /// `dhow system df`.
 pub fn df(context: &Context, args: DfArgs) -> Result<i32> {
     let client = context.client();
@@ -35,7 +39,8 @@ pub fn df(context: &Context, args: DfArgs) -> Result<i32> {
     if args.verbose {
         return verbose(&usage, args.format.as_deref());
     }
-    let rows: Vec<Value> = df_parts::of_docker(&usage).iter().map(row).collect();
+    let rows: Vec<V> =
+        df_parts::of_docker(&usage).iter().map(|p| V::row("*formatter.diskUsageImagesContext", &row(p))).collect();
     let columns = [
         ("TYPE", "Type"),
         ("TOTAL", "TotalCount"),
@@ -43,7 +48,11 @@ pub fn df(context: &Context, args: DfArgs) -> Result<i32> {
         ("SIZE", "Size"),
         ("RECLAIMABLE", "Reclaimable"),
     ];
-    listing::print(args.format.as_deref(), &columns, &[], &rows)?;
+    let format = match args.format.as_deref() {
+        Some("raw") => Some(RAW),
+        other => other,
+    };
+    listing::print(format, &columns, &[], &rows)?;
     if args.format.is_none()
         && std::io::stdout().is_terminal()
         && let (Some(logs), Some(store), Some(total)) = (&usage.log_usage, &usage.store_usage, usage.total_size)
@@ -88,7 +97,7 @@ fn verbose(usage: &DiskUsage, format: Option<&str>) -> Result<i32> {
         });
         match format.unwrap_or_default() {
             "json" => output::line(document.to_string()),
-            text => output::line(Template::parse(&unescape(text))?.render(&document)?),
+            text => output::line(Template::parse(&unescape(text))?.render(&V::from(&document))?),
         }
         return Ok(0);
     }

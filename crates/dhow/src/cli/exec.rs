@@ -18,7 +18,7 @@ pub struct ExecArgs {
     #[arg(short, long)]
     detach: bool,
     /// Keys that leave the program without ending it
-    #[arg(long, value_name = "KEYS", default_value = keys::DEFAULT)]
+    #[arg(long, value_name = "KEYS", default_value_t = keys::configured())]
     detach_keys: String,
     /// Environment variable (NAME=VALUE)
     #[arg(short, long)]
@@ -50,7 +50,7 @@ pub struct ExecArgs {
 pub fn exec(context: &Context, args: ExecArgs) -> Result<i32> {
     let detach = keys::parse(&args.detach_keys)?;
     if args.tty && args.interactive && !args.detach && !terminal::is_input() {
-        anyhow::bail!("the input device is not a TTY: leave -t out, or run it from a terminal");
+        anyhow::bail!("the input device is not a TTY");
     }
     let size = terminal::size().filter(|_| args.tty).map(|(rows, columns)| [rows.into(), columns.into()]);
     let request = ExecCreateRequest {

@@ -1,7 +1,9 @@
 //! `images` (`image ls`): which images are listed, and in which form.
 
+use super::config::{self, Setting};
 use super::context::Context;
 use super::image_rows::{self, OTHERS, Shown, TreeImage};
+use super::template::V;
 use super::{listing, output};
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -24,7 +26,7 @@ pub struct ImagesArgs {
     #[arg(long)]
     digests: bool,
     /// Only those that match (reference=, dangling=, label=, before=, since=, until=)
-    #[arg(short, long, value_name = "NAME=VALUE")]
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = listing::filter)]
     filter: Vec<String>,
     /// Go template, `table …` or `json`
     #[arg(long, value_name = "FORMAT")]
@@ -46,21 +48,29 @@ pub struct ImagesArgs {
 const COLUMNS: [(&str, &str); 5] =
     [("REPOSITORY", "Repository"), ("TAG", "Tag"), ("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")];
 
+/// `--format raw`: before the digest, the digest, behind it.
+const RAW: (&str, &str, &str) = (
+    "repository: {{ .Repository }}\ntag: {{.Tag}}\n",
+    "digest: {{.Digest}}\n",
+    "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
+);
+
 /// `dhow images`.
 pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
-    let format = args.format.as_deref().filter(|f| !f.is_empty());
+    let given = config::or_configured(args.format.as_deref(), Setting::Images);
+    let format = given.as_deref();
     if args.tree {
         let given = [
             ("--quiet", args.quiet),
             ("--no-trunc", args.no_trunc),
             ("--digests", args.digests),
-            ("--format", format.is_some()),
+            ("--format", args.format.as_deref().is_some_and(|f| !f.is_empty())),
         ];
         if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
             bail!("{flag} is not yet supported with --tree");
         }
     }
-    let mut filters = listing::read_filters(&args.filter)?;
+    let mut filters = listing::read_filters(&args.filter);
     if let Some(name) = &args.name {
         filters.add("reference", name);
     }
@@ -87,10 +97,14 @@ pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
     }
     let names_digests = templated.is_some_and(|f| f.contains("{{.Digest}}"));
     let rows = image_rows::rows(&images, Shown { full: args.no_trunc, digests: args.digests, names_digests });
-    if args.quiet && is_table {
-        rows.iter().filter_map(|row| row["ID"].as_str()).for_each(output::line);
-        return Ok(0);
-    }
+    let rows: Vec<V> = rows.iter().map(|row| V::row("*formatter.imageContext", row)).collect();
+    let raw = format!("{}{}", RAW.0, if args.digests { RAW.1 } else { "" }) + RAW.2;
+    let format = match format {
+        Some("raw") if args.quiet => Some("image_id: {{.ID}}"),
+        Some("raw") => Some(raw.as_str()),
+        _ if listing::only_ids(args.quiet, format) => Some("{{.ID}}"),
+        other => other,
+    };
     let mut columns = COLUMNS.to_vec();
     if args.digests {
         columns.insert(2, ("DIGEST", "Digest"));

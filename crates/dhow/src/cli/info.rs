@@ -1,13 +1,13 @@
 //! `version` and `info`.
 
 use super::context::Context;
-use super::output;
-use super::template::{Template, unescape};
+use super::template::{Template, V, unescape};
 use super::units::human_size;
+use super::{Exit, output};
 use anyhow::Result;
 use clap::Parser;
 use dhow_api::{Info, Version};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Show the versions of client and daemon
 #[derive(Parser, Debug)]
@@ -25,11 +25,23 @@ pub struct InfoArgs {
     format: Option<String>,
 }
 
-fn formatted(format: Option<&str>, document: &Value) -> Result<bool> {
+fn formatted(format: Option<&str>, document: &V) -> Result<bool> {
     match format {
         None | Some("") => return Ok(false),
-        Some("json") => output::line(document.to_string()),
-        Some(text) => output::line(Template::parse(&unescape(text))?.render(document)?),
+        Some("json") => {
+            let mut out = String::new();
+            document.json(&mut out);
+            output::line(out);
+        }
+        Some(text) => {
+            let template = Template::parse(&unescape(text)).map_err(|error| {
+                output::note(format!("template parsing error: {error:#}"));
+                Exit(64)
+            })?;
+            // Docker ends the line that is not there.
+            let text = template.render(document).inspect_err(|_| output::line(""))?;
+            output::line(text);
+        }
     }
     Ok(true)
 }
@@ -44,7 +56,7 @@ pub fn version(context: &Context, args: VersionArgs) -> Result<i32> {
         "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": api, "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH,
     });
     let document = json!({ "Client": own, "Server": server.as_ref().ok() });
-    if !formatted(args.format.as_deref(), &document)? {
+    if !formatted(args.format.as_deref(), &V::row("command.versionInfo", &document))? {
         let mut text = format!(
             "Client: dhow\n Version:      {}\n API version:  {api}\n OS/Arch:      {}/{}\n",
             env!("CARGO_PKG_VERSION"),
@@ -66,7 +78,7 @@ pub fn version(context: &Context, args: VersionArgs) -> Result<i32> {
 pub fn info(context: &Context, args: InfoArgs) -> Result<i32> {
     let client = context.client();
     let info: Info = context.with_daemon(&client, |c| c.get("/info"))?;
-    if formatted(args.format.as_deref(), &serde_json::to_value(&info)?)? {
+    if formatted(args.format.as_deref(), &V::row("system.dhowInfo", &serde_json::to_value(&info)?))? {
         return Ok(0);
     }
     let mut lines = vec![

@@ -2,13 +2,12 @@
 
 use super::archives::platform_json;
 use super::context::Context;
-use super::template::{Template, unescape};
+use super::template::{Template, V};
 use super::{Exit, output};
 use anyhow::{Result, bail};
 use clap::Parser;
 use dhow_client::query;
 use dhow_types::Platform;
-use serde_json::Value;
 
 /// Show everything about containers and images as JSON
 #[derive(Parser, Debug)]
@@ -70,7 +69,7 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
         None | Some("") => &["container", "image"],
         Some("container") => &["container"],
         Some("image") => &["image"],
-        Some(other) => bail!("{other:?} is not a kind that dhow has; it has container and image"),
+        Some(other) => bail!("unknown type: {other:?}: must be one of \"container\", \"image\""),
     };
     show(context, &Asked { kinds, format: args.format, size: args.size, platform: None, names: args.names })
 }
@@ -91,7 +90,7 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
     let kinds = args.kinds;
     let template = match args.format.as_deref() {
         None | Some("json" | "") => None,
-        Some(text) => match Template::parse(&unescape(text)) {
+        Some(text) => match Template::parse(text) {
             Ok(template) => Some(template),
             Err(error) => {
                 output::note(format!("template parsing error: {error:#}"));
@@ -100,10 +99,15 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
         },
     };
     let client = context.client();
-    let mut found: Vec<Value> = Vec::new();
+    let mut found: Vec<V> = Vec::new();
     let mut wrong = Vec::new();
     for name in &args.names {
         let mut one = None;
+        let before = wrong.len();
+        if name.trim().is_empty() && kinds != ["image"] {
+            wrong.push("invalid container name or ID: value is empty".to_owned());
+            continue;
+        }
         for kind in kinds {
             let path = match *kind {
                 "container" => format!(
@@ -117,7 +121,7 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
                     query::build(&[("platform", args.platform.as_ref().map(platform_json))])
                 ),
             };
-            match context.with_daemon(&client, |c| c.get::<Value>(&path)) {
+            match context.with_daemon(&client, |c| c.get::<V>(&path)) {
                 Ok(document) => {
                     one = Some(document);
                     break;
@@ -127,35 +131,94 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
                         wrong.push(format!("{e:#}"));
                     }
                 }
-                Err(e) => return Err(e),
+                Err(e) => {
+                    wrong.push(format!("{e:#}"));
+                    break;
+                }
             }
         }
         match one {
             Some(document) => found.push(document),
-            None if kinds.len() > 1 => wrong.push(format!("Error: No such object: {name}")),
+            None if kinds.len() > 1 && wrong.len() == before => wrong.push(format!("Error: No such object: {name}")),
             None => {}
         }
     }
+    let mut out = String::new();
     match (&template, args.format.as_deref()) {
         (Some(template), _) => {
             for document in &found {
-                match template.render(document) {
-                    Ok(text) => output::line(text),
+                match template.render_document(document) {
+                    Ok(text) => out.push_str(&(text + "\n")),
                     Err(error) => wrong.push(format!("template parsing error: {error:#}")),
                 }
             }
+            // Docker ends the line that is not there.
+            if out.is_empty() {
+                out.push('\n');
+            }
         }
-        (None, Some("json")) => output::line(serde_json::to_string(&found)?),
-        (None, _) => output::line(pretty(&found)?),
+        (None, Some("json")) => {
+            V::List(found).json(&mut out);
+            out.push('\n');
+        }
+        (None, _) => out = pretty(&found) + "\n",
     }
+    output::text_out(out);
     wrong.iter().for_each(output::note);
     Ok(i32::from(!wrong.is_empty()))
 }
 
 /// JSON with four spaces, as Docker indents it.
-fn pretty(documents: &[Value]) -> Result<String> {
-    let mut out = Vec::new();
-    let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    serde::Serialize::serialize(documents, &mut serde_json::Serializer::with_formatter(&mut out, format))?;
-    Ok(String::from_utf8(out)?)
+fn pretty(documents: &[V]) -> String {
+    let mut text = String::new();
+    V::List(documents.to_vec()).json(&mut text);
+    let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0, false, false);
+    let line = |out: &mut String, depth: usize| out.push_str(&format!("\n{}", "    ".repeat(depth)));
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if quoted {
+            quoted = c != '"' || escaped;
+            escaped = c == '\\' && !escaped;
+            out.push(c);
+            continue;
+        }
+        match c {
+            '{' | '[' if chars.next_if(|n| matches!(n, '}' | ']')).is_some() => {
+                out.push_str(if c == '{' { "{}" } else { "[]" });
+            }
+            '{' | '[' => {
+                depth += 1;
+                out.push(c);
+                line(&mut out, depth);
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            _ => {
+                quoted = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_indented() {
+        let document: V = serde_json::from_str(r#"{"A":[],"B":{"z":"a{\"[:,","y":{}},"C":[1,2]}"#).unwrap();
+        let want = "[\n    {\n        \"A\": [],\n        \"B\": {\n            \"z\": \"a{\\\"[:,\",\n            \"y\": {}\n        },\n        \"C\": [\n            1,\n            2\n        ]\n    }\n]";
+        assert_eq!(pretty(&[document]), want);
+        assert_eq!(pretty(&[]), "[]");
+    }
 }

@@ -1,9 +1,15 @@
 //! The key sequence that detaches from a terminal (`ctrl-p,ctrl-q`), parsed and recognised.
 
+use super::config::{Setting, or_configured};
 use anyhow::{Result, bail};
 
 /// Docker's default.
 pub const DEFAULT: &str = "ctrl-p,ctrl-q";
+
+/// What holds if nothing is given: `detachKeys` of the configuration file, or Docker's default.
+pub fn configured() -> String {
+    or_configured(None, Setting::DetachKeys).unwrap_or_else(|| DEFAULT.to_owned())
+}
 
 /// The bytes of a sequence such as `ctrl-a,x,ctrl-\\`.
 pub fn parse(text: &str) -> Result<Vec<u8>> {

@@ -1,62 +1,63 @@
 //! How every list is printed: a table, ids alone, or a `--format` template (`table …`, `json`, or Go's).
 
-use super::template::{Template, unescape};
-use super::{Exit, output, table};
-use anyhow::Result;
+use super::template::{Template, V, unescape};
+use super::{output, table};
+use anyhow::{Context as _, Result};
 use dhow_api::Filters;
-use serde_json::Value;
 
-/// Prints rows, each a document of the columns' names, as a table of `columns` (title and field) or by `format`.
-/// `others` are fields that have no column of their own, for tables without a row.
-pub fn print(format: Option<&str>, columns: &[(&str, &str)], others: &[&str], rows: &[Value]) -> Result<()> {
-    let cell = |row: &Value, field: &str| match &row[field] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let format = match format {
+/// Least width of a column.
+const LEAST_WIDTH: usize = 10;
+
+/// Prints rows, each a struct of the columns' names, as a table of `columns` (title and field) or by `format`.
+/// `others` are fields that have no column of their own, for the titles of tables that ask for them.
+pub fn print(format: Option<&str>, columns: &[(&str, &str)], others: &[&str], rows: &[V]) -> Result<()> {
+    output::text_out(text(format, columns, others, rows)?);
+    Ok(())
+}
+
+fn text(format: Option<&str>, columns: &[(&str, &str)], others: &[&str], rows: &[V]) -> Result<String> {
+    let mut out = String::new();
+    let (is_table, body) = match format {
         None | Some("" | "table") => {
-            let cells: Vec<Vec<String>> =
-                rows.iter().map(|r| columns.iter().map(|(_, field)| cell(r, field)).collect()).collect();
-            let header: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
-            output::text_out(table::render(&header, &cells));
-            return Ok(());
+            let fields: Vec<String> = columns.iter().map(|(_, field)| format!("{{{{.{field}}}}}")).collect();
+            (true, fields.join("\t"))
         }
         Some("json") => {
-            rows.iter().for_each(|row| output::line(row.to_string()));
-            return Ok(());
+            for row in rows {
+                row.json(&mut out);
+                out.push('\n');
+            }
+            return Ok(out);
         }
-        Some("raw") => anyhow::bail!("--format raw is not supported: use json, or a template"),
-        Some(format) => format,
+        Some(format) => match format.strip_prefix("table") {
+            Some(body) => (true, unescape(body.trim_matches(' '))),
+            None => (false, unescape(format.trim_matches(' '))),
+        },
     };
-    let Some(body) = format.strip_prefix("table ") else {
-        let template = Template::parse(&unescape(format))?;
-        for row in rows {
-            output::line(template.render(row)?);
-        }
-        return Ok(());
-    };
-    let body = unescape(body);
-    let template = Template::parse(&body)?;
-    // The header is the template over the titles of its own fields.
-    let titles: serde_json::Map<String, Value> = rows
-        .first()
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|r| r.keys().map(String::as_str))
-        .chain(others.iter().copied())
-        .map(|k| (k.to_owned(), title(k)))
-        .chain(columns.iter().map(|(title, field)| ((*field).to_owned(), (*title).to_owned())))
-        .map(|(field, title)| (field, Value::String(title)))
-        .collect();
-    let split = |text: String| text.split('\t').map(str::to_owned).collect::<Vec<_>>();
-    let header = split(template.render(&Value::Object(titles))?);
-    let cells = rows.iter().map(|r| template.render(r).map(split)).collect::<Result<Vec<_>>>()?;
-    output::text_out(table::render(&header.iter().map(String::as_str).collect::<Vec<_>>(), &cells));
-    Ok(())
+    let template = Template::parse(&body).context("template parsing error")?;
+    for row in rows {
+        out.push_str(&template.render(row).context("template parsing error")?);
+        out.push('\n');
+    }
+    if !is_table {
+        return Ok(out);
+    }
+    let named = columns.iter().map(|(title, field)| ((*field).to_owned(), V::Text((*title).to_owned())));
+    let rest = others.iter().map(|field| ((*field).to_owned(), V::Text(title(field))));
+    let header = template.render_titles(named.chain(rest).collect());
+    Ok(table::align(&format!("{header}\n{out}"), LEAST_WIDTH))
+}
+
+/// Where a list can be asked for ids alone: whether `format` leaves it at that.
+pub fn only_ids(quiet: bool, format: Option<&str>) -> bool {
+    quiet && matches!(format, None | Some("" | "table"))
 }
 
 /// The title of a field that no column has: `SharedSize` is `SHARED SIZE`.
 fn title(field: &str) -> String {
+    if field == "VirtualSize" {
+        return "SIZE".to_owned();
+    }
     let mut title = String::new();
     let mut before = None::<char>;
     for c in field.chars() {
@@ -69,25 +70,27 @@ fn title(field: &str) -> String {
     title
 }
 
+/// A word of `--filter`, for clap.
+pub fn filter(word: &str) -> Result<String, String> {
+    match word.is_empty() || word.contains('=') {
+        true => Ok(word.to_owned()),
+        false => Err("bad format of filter (expected name=value)".to_owned()),
+    }
+}
+
 /// `--filter` values, names and values apart.
-pub fn read_filters(words: &[String]) -> Result<Filters> {
+pub fn read_filters(words: &[String]) -> Filters {
     let mut filters = Filters::default();
-    for word in words.iter().filter(|w| !w.is_empty()) {
-        let Some((name, value)) = word.split_once('=') else {
-            output::note(format!(
-                "invalid argument {word:?} for \"--filter\" flag: bad format of filter (expected name=value)"
-            ));
-            return Err(Exit(125).into());
-        };
+    for (name, value) in words.iter().filter_map(|w| w.split_once('=')) {
         filters.add(name.trim().to_lowercase(), value.trim());
     }
-    Ok(filters)
+    filters
 }
 
 /// `--filter` values as the API's JSON.
-pub fn filters(words: &[String]) -> Result<Option<String>> {
-    let filters = read_filters(words)?;
-    Ok((!filters.is_empty()).then(|| filters.to_text()))
+pub fn filters(words: &[String]) -> Option<String> {
+    let filters = read_filters(words);
+    (!filters.is_empty()).then(|| filters.to_text())
 }
 
 /// Seconds from an RFC 3339 time, or from a Unix time, to now.
@@ -112,9 +115,8 @@ mod tests {
     #[test]
     fn filters_have_a_name_and_a_value() {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let read = read_filters(&words(&["Label = a=b", "label=c", ""])).unwrap();
+        let read = read_filters(&words(&["Label = a=b", "label=c", ""]));
         assert_eq!(read.values("label").collect::<Vec<_>>(), ["a=b", "c"]);
-        let error = read_filters(&words(&["label"])).unwrap_err();
-        assert_eq!(error.downcast_ref::<Exit>(), Some(&Exit(125)));
+        assert!(filter("label").is_err() && filter("").is_ok() && filter("a=").is_ok());
     }
 }

@@ -37,7 +37,9 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
     let name = query::encode(&args.container);
     let inspected: ContainerInspect = context.with_daemon(&client, |c| c.get(&format!("/containers/{name}/json")))?;
     let now = jiff::Timestamp::now();
-    let time = |text: &Option<String>| text.as_deref().map(|t| moment(t, now)).transpose();
+    let time = |name: &str, text: &Option<String>| {
+        text.as_deref().map(|t| moment(t, now).with_context(|| format!("invalid value for {name:?}"))).transpose()
+    };
     let path = format!(
         "/containers/{name}/logs{}",
         query::build(&[
@@ -45,8 +47,8 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
             ("stderr", query::flag(true)),
             ("follow", query::flag(args.follow)),
             ("timestamps", query::flag(args.timestamps)),
-            ("since", time(&args.since)?),
-            ("until", time(&args.until)?),
+            ("since", time("since", &args.since)?),
+            ("until", time("until", &args.until)?),
             ("tail", Some(args.tail.clone())),
             // A frame need not be a line here; Docker's daemon does not know the word.
             ("blocks", query::flag(true)),
@@ -99,7 +101,7 @@ fn moment(text: &str, now: jiff::Timestamp) -> Result<String> {
         .ok();
     match parsed {
         Some(t) => Ok(format!("{}.{:09}", t.as_second(), t.subsec_nanosecond())),
-        None => bail!("invalid time {text:?} (examples: 2026-01-02T15:04:05Z, 2026-01-02, 1767366245, 10m)"),
+        None => bail!("failed to parse value as time or duration: {text:?}"),
     }
 }
 

@@ -52,7 +52,8 @@ pub fn commit(context: &Context, args: CommitArgs) -> Result<i32> {
     ];
     pairs.extend(args.change.iter().map(|change| ("changes", Some(change.clone()))));
     let path = format!("/commit{}", query::build(&pairs));
-    let made: IdResponse = context.with_daemon(&context.client(), |c| c.send("POST", &path)?.json())?;
+    let made: IdResponse =
+        context.with_daemon(&context.client(), |c| c.send("POST", &path)?.json()).map_err(super::names::reference)?;
     output::line(made.id);
     Ok(0)
 }

@@ -8,6 +8,7 @@ mod audit;
 mod autostart;
 pub mod check;
 pub mod commands;
+mod config;
 mod containers;
 pub mod context;
 mod describe;
@@ -66,7 +67,7 @@ pub fn main(words: Vec<OsString>) -> i32 {
         Err(error) => match error.downcast_ref::<Exit>() {
             Some(Exit(code)) => *code,
             None => {
-                output::note(format!("dhow: {error:#}"));
+                output::note(output::system_words(&format!("{error:#}")));
                 1
             }
         },

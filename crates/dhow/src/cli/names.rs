@@ -31,8 +31,24 @@ pub fn tag(context: &Context, args: TagArgs) -> Result<i32> {
         query::encode_path(&args.source),
         query::build(&[("repo", Some(repository)), ("tag", tag)])
     );
-    context.with_daemon(&context.client(), |c| c.post_empty(&path))?;
+    if let Err(error) = context.with_daemon(&context.client(), |c| c.post_empty(&path)) {
+        let error = reference(error);
+        if error.is::<dhow_client::Error>() {
+            return Err(error);
+        }
+        return Err(error.context(format!("Error parsing reference: {:?} is not a valid repository/tag", args.target)));
+    }
     Ok(0)
+}
+
+/// A name that is none is said as Docker's client says it, which looks at names itself: without the daemon.
+pub fn reference(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<dhow_client::Error>() {
+        Some(dhow_client::Error::Api { status: 400, message }) if message.starts_with("invalid reference format") => {
+            anyhow::anyhow!("{message}")
+        }
+        _ => error,
+    }
 }
 
 /// Remove images

@@ -14,7 +14,7 @@ use std::io::{BufRead, Read};
 #[derive(Args, Debug)]
 struct Common {
     /// Only those that match (until=24h, label=KEY[=VALUE], label!=KEY[=VALUE])
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = listing::filter)]
     filter: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
@@ -109,7 +109,7 @@ impl Common {
         Ok(Ask {
             kind,
             all,
-            filters: listing::read_filters(&self.filter)?,
+            filters: listing::read_filters(&self.filter),
             unused_for: read(bounds.unused_for.as_deref(), units::seconds)?,
             keep_bytes: read(bounds.keep_bytes.as_deref(), bytes)?,
             dry_run: self.dry_run,

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::session::{End, Session, hold_signals};
-use super::{Exit, keys, output, terminal};
+use super::{Exit, keys, names, output, terminal};
 use crate::flags::container::ContainerFlags;
 use crate::flags::request::{self, Caller};
 use anyhow::{Context as _, Result};
@@ -23,7 +23,7 @@ pub struct RunArgs {
     #[arg(short, long, help_heading = "General")]
     detach: bool,
     /// Keys that leave a terminal without ending the program
-    #[arg(long, value_name = "KEYS", default_value = keys::DEFAULT, help_heading = "General")]
+    #[arg(long, value_name = "KEYS", default_value_t = keys::configured(), help_heading = "General")]
     detach_keys: String,
     /// Pass signals on to the program (true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, help_heading = "General")]
@@ -68,14 +68,20 @@ fn exit_code(text: &str) -> i32 {
 /// `dhow create`.
 pub fn create(context: &Context, args: CreateArgs) -> Result<i32> {
     let client = context.client();
-    let made = create_container(context, &client, &args.flags, &args.words, false).map_err(|e| plain("create", &e))?;
+    let made =
+        create_container(context, &client, &args.flags, &args.words, false).map_err(|e| match e.is::<Error>() {
+            // What the daemon says is an error like others; wrong words are not.
+            true => names::reference(e),
+            false => plain("create", &e),
+        })?;
     output::line(made.id);
     Ok(0)
 }
 
 /// A failure before anything was started: always 125.
 fn plain(command: &str, error: &anyhow::Error) -> anyhow::Error {
-    output::note(format!("dhow: {error:#}\n\nRun 'dhow {command} --help' for more information"));
+    let text = output::system_words(&format!("{error:#}"));
+    output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
     Exit(ENGINE_FAILED).into()
 }
 
@@ -122,7 +128,7 @@ fn create_container(
     let made: ContainerCreateResponse = context
         .with_daemon(client, |c| c.post(&path, &document))
         .map_err(|e| match e.downcast_ref::<Error>() {
-            Some(Error::Api { status: 404, message }) if message.contains("No such image") => anyhow::anyhow!(
+            Some(Error::Api { status: 404, message }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
                 "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
             ),
             _ => e,
@@ -140,11 +146,11 @@ fn create_container(
 pub fn run(context: &Context, args: RunArgs) -> Result<i32> {
     let keys = keys::parse(&args.detach_keys).map_err(|e| plain("run", &e))?;
     let flags = &args.flags;
+    if args.detach && !flags.attach.is_empty() {
+        anyhow::bail!("conflicting options: cannot specify both --attach and --detach");
+    }
     if flags.tty && flags.interactive && !args.detach && !terminal::is_input() {
-        return Err(plain(
-            "run",
-            &anyhow::anyhow!("the input device is not a TTY: leave -t out, or run it from a terminal"),
-        ));
+        return Err(plain("run", &anyhow::anyhow!("the input device is not a TTY")));
     }
     let client = context.client();
     let made = create_container(context, &client, flags, &args.words, args.detach).map_err(|e| plain("run", &e))?;

@@ -176,7 +176,7 @@ fn a_new_name_is_kept(w: &World) -> Result<()> {
         ensure!(d.ok(&["inspect", "-f", "{{.Id}} {{.Name}}", name])? == format!("{id} /{name}"));
     }
     // The names are those of the rows, too: the old ones can be given, the new ones are taken.
-    d.cli(&["create", "--name", "uno", "busybox"])?.fails(125, &["Conflict", &running])?;
+    d.cli(&["create", "--name", "uno", "busybox"])?.fails(1, &["Conflict", &running])?;
     d.ok(&["create", "--name", "one", "busybox", "true"])?;
     d.ok(&["restart", "-t", "0", "uno"])?;
     ensure!(d.ok(&["inspect", "-f", "{{.Name}}", &running])? == "/uno");

@@ -108,7 +108,7 @@ fn several_images_and_ids(w: &World) -> Result<()> {
     d.cli(&["save", "-o", "/no/such/place/x.tar", &id])?.fails(1, &["invalid output path", "does not exist"])?;
     d.cli(&["save", "--platform", "linux/s390x", &id])?
         .fails(1, &["no suitable export target found for platform linux/s390x"])?;
-    d.cli(&["save"])?.fails(1, &["argument is missing"])?;
+    d.cli(&["save"])?.fails(1, &["requires at least 1 argument"])?;
     let (status, _, body) = d.http("GET", "/images/get?names=nothing", "")?;
     ensure!(status == 404 && body.contains("No such image: nothing:latest"), "{status} {body}");
     let (status, _, body) = d.http("GET", "/v1.48/images/busybox/get?platform=%7B%22os%22%3A%22linux%22%7D", "")?;

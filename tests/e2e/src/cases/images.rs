@@ -83,7 +83,7 @@ fn broken_archives_leave_nothing(w: &World) -> Result<()> {
         let r = d.cli(&["load", "-i", &file.display().to_string()])?;
         ensure!(r.code == 1 && !r.err.trim().is_empty(), "{name}: {r:?} {words}");
     }
-    d.cli(&["load", "-i", "/does/not/exist"])?.fails(1, &["/does/not/exist", "No such file"])?;
+    d.cli(&["load", "-i", "/does/not/exist"])?.fails(1, &["/does/not/exist", "no such file"])?;
     ensure!(d.ok(&["images", "-q", "busybox"])?.is_empty());
     crate::daemon::until("what was half done to go", || Ok((tree(&d)? == before).then_some(())))?;
     Ok(())
@@ -126,8 +126,8 @@ fn what_cannot_be_read_is_named(w: &World) -> Result<()> {
     let dir = d.dir.path().join("no-archive");
     std::fs::create_dir_all(&dir)?;
     let dir = dir.display().to_string();
-    d.cli(&["load", "-i", &dir])?.fails(1, &["read the archive", "Is a directory"])?;
-    d.cli(&["import", &dir])?.fails(1, &["Is a directory"])?;
+    d.cli(&["load", "-i", &dir])?.fails(1, &["read the archive", "is a directory"])?;
+    d.cli(&["import", &dir])?.fails(1, &["is a directory"])?;
     Ok(())
 }
 

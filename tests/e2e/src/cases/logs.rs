@@ -36,7 +36,7 @@ fn since_and_until(w: &World) -> Result<()> {
             .starts_with('a')
     );
     ensure!(d.ok(&["logs", "--since", "2999-01-01", &id])?.is_empty());
-    d.cli(&["logs", "--since", "yesterday", &id])?.fails(1, &["invalid time"])?;
+    d.cli(&["logs", "--since", "yesterday", &id])?.fails(1, &["failed to parse value as time or duration"])?;
     d.ok(&["rm", &id])?;
     Ok(())
 }

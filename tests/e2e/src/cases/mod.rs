@@ -20,6 +20,7 @@ mod logs;
 mod making;
 mod network;
 mod overlay;
+mod parity;
 mod pause;
 mod prune;
 mod recovery;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Case> {
         budget::cases(),
         errors::cases(),
         clients::cases(),
+        parity::cases(),
     ]
     .into_iter()
     .flatten()

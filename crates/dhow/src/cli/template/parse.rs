@@ -1,320 +1,516 @@
-//! Text to syntax tree.
+//! Tokens to the syntax tree. What is wrong is said in the words of Go's parser, which people look up.
 
-use anyhow::{Result, bail};
-use serde_json::Value;
+use super::functions;
+use super::lex::{Kind, Token, tokens};
+use super::printf::quoted;
+use super::tree::{Branch, List, Node, Operand, Pipe, What};
+use super::value::V;
+use std::collections::BTreeMap;
 
-/// Templates deeper than this are refused.
-const MAX_DEPTH: usize = 64;
+/// Templates nested deeper than this are refused.
+const MAX_DEPTH: usize = 200;
 
-#[derive(Debug)]
-pub(super) enum Node {
-    Text(String),
-    Print(Expr),
-    Assign(String, Expr),
-    If(Vec<(Expr, Vec<Node>)>, Vec<Node>),
-    Range { key: Option<String>, item: Option<String>, over: Expr, body: Vec<Node>, otherwise: Vec<Node> },
-    With(Expr, Vec<Node>, Vec<Node>),
+/// A template and those that it defines.
+#[derive(Debug, Default)]
+pub struct Tree {
+    pub root: List,
+    pub named: BTreeMap<String, List>,
 }
 
-/// A pipeline: each later command gets the value of the one before as its last argument.
-#[derive(Debug)]
-pub(super) struct Expr(pub Vec<Command>);
-
-#[derive(Debug)]
-pub(super) struct Command(pub Vec<Operand>);
-
-#[derive(Debug)]
-pub(super) enum Operand {
-    Literal(Value),
-    Function(String),
-    /// The current value (`.`), then fields.
-    Dot(Vec<String>),
-    /// `$name` (empty: the whole document), then fields.
-    Variable(String, Vec<String>),
-    Group(Box<Expr>, Vec<String>),
+/// How a list of nodes ended.
+#[derive(PartialEq)]
+enum Ending {
+    End,
+    Else,
+    /// `else if` or `else with`, whose word comes next.
+    ElseThen,
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<Node>> {
-    let mut pieces = pieces(text)?.into_iter();
-    let (nodes, end) = block(&mut pieces, 0)?;
-    match end {
-        None => Ok(nodes),
-        Some(word) => bail!("template: unexpected {{{{{word}}}}}"),
+impl Ending {
+    fn shown(&self) -> &'static str {
+        if *self == Self::End { "{{end}}" } else { "{{else}}" }
     }
 }
 
-#[derive(Debug)]
-enum Piece {
-    Text(String),
-    Action(String),
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    variables: Vec<String>,
+    named: BTreeMap<String, List>,
+    ranges: usize,
+    depth: usize,
 }
 
-/// Splits text from actions and carries the trim markers out.
-fn pieces(text: &str) -> Result<Vec<Piece>> {
-    let mut out: Vec<Piece> = Vec::new();
-    let mut rest = text;
-    let mut trim_next = false;
-    while let Some(at) = rest.find("{{") {
-        let mut before = &rest[..at];
-        if trim_next {
-            before = before.trim_start();
+type Parsed<T> = Result<T, String>;
+
+/// Parses a template.
+pub fn parse(text: &str) -> Parsed<Tree> {
+    let mut parser = Parser {
+        tokens: tokens(text),
+        at: 0,
+        variables: vec!["$".to_owned()],
+        named: BTreeMap::new(),
+        ranges: 0,
+        depth: 0,
+    };
+    let mut root = List::new();
+    loop {
+        let token = parser.peek();
+        match token.kind {
+            Kind::End => return Ok(Tree { root, named: parser.named }),
+            Kind::Open if parser.is_define() => parser.define()?,
+            _ => match parser.node()? {
+                Ok(node) => root.push(node),
+                Err(ending) => return parser.fail(format!("unexpected {}", ending.shown())),
+            },
         }
-        let after = &rest[at + 2..];
-        let Some(end) = action_end(after)? else { bail!("template: unclosed action in {text:?}: add }}}}") };
-        let mut action = &after[..end];
-        if let Some(inner) = action.strip_prefix('-').filter(|i| i.starts_with(char::is_whitespace)) {
-            before = before.trim_end();
-            action = inner;
-        }
-        trim_next = false;
-        if let Some(inner) = action.strip_suffix('-').filter(|i| i.ends_with(char::is_whitespace)) {
-            trim_next = true;
-            action = inner;
-        }
-        out.push(Piece::Text(before.to_owned()));
-        let action = action.trim();
-        if !(action.starts_with("/*") && action.ends_with("*/")) {
-            out.push(Piece::Action(action.to_owned()));
-        }
-        rest = &after[end + 2..];
     }
-    out.push(Piece::Text(if trim_next { rest.trim_start() } else { rest }.to_owned()));
-    Ok(out)
 }
 
-/// Where `}}` stands outside of quotes.
-fn action_end(text: &str) -> Result<Option<usize>> {
-    let mut quote = None;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match (quote, c) {
-            (Some('"'), '\\') => {
-                chars.next();
+impl Parser {
+    fn peek(&self) -> &Token {
+        // The last token is the end or an error, and is never passed.
+        &self.tokens[self.at.min(self.tokens.len() - 1)]
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.at += 1;
+        token
+    }
+
+    fn skip_space(&mut self) -> &Token {
+        while self.peek().kind == Kind::Space {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    fn next_word(&mut self) -> Token {
+        self.skip_space();
+        self.next()
+    }
+
+    fn fail<T>(&self, text: String) -> Parsed<T> {
+        let token = &self.tokens[self.at.saturating_sub(1).min(self.tokens.len() - 1)];
+        Err(format!("template: :{}: {text}", token.line))
+    }
+
+    fn unexpected<T>(&self, token: &Token, context: &str) -> Parsed<T> {
+        match token.kind {
+            Kind::Error => Err(format!("template: :{}: {}", token.line, token.text)),
+            _ => Err(format!("template: :{}: unexpected {} in {context}", token.line, token.shown())),
+        }
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Parsed<Token> {
+        let token = self.next_word();
+        if token.kind == kind { Ok(token) } else { self.unexpected(&token, context) }
+    }
+
+    fn is_define(&self) -> bool {
+        let mut ahead = self.tokens[self.at + 1..].iter().filter(|t| t.kind != Kind::Space);
+        ahead.next().is_some_and(|t| t.kind == Kind::Keyword && t.text == "define")
+    }
+
+    fn define(&mut self) -> Parsed<()> {
+        const CONTEXT: &str = "define clause";
+        self.next();
+        self.next_word();
+        let name = self.name(CONTEXT)?;
+        self.expect(Kind::Close, CONTEXT)?;
+        let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let (body, ending) = self.list()?;
+        self.variables = outer;
+        if ending != Ending::End {
+            return self.fail(format!("unexpected {} in {CONTEXT}", ending.shown()));
+        }
+        self.keep(name, body)
+    }
+
+    /// A later definition takes the place of an empty one alone.
+    fn keep(&mut self, name: String, body: List) -> Parsed<()> {
+        let empty = |list: &List| list.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()));
+        match self.named.get(&name) {
+            Some(before) if !empty(before) && !empty(&body) => {
+                self.fail(format!("template: multiple definition of template {}", quoted(&name)))
             }
-            (Some(q), c) if q == c => quote = None,
-            (None, '"' | '`') => quote = Some(c),
-            (None, '}') if text[at..].starts_with("}}") => return Ok(Some(at)),
-            _ => {}
+            Some(before) if !empty(before) => Ok(()),
+            _ => {
+                self.named.insert(name, body);
+                Ok(())
+            }
         }
     }
-    if quote.is_some() {
-        bail!("template: unterminated quoted string in {text:?}");
+
+    fn name(&mut self, context: &str) -> Parsed<String> {
+        let token = self.next_word();
+        match token.kind {
+            Kind::Quoted | Kind::Raw => self.unquoted(&token),
+            _ => self.unexpected(&token, context),
+        }
     }
-    Ok(None)
+
+    /// Nodes up to `end` or `else`.
+    fn list(&mut self) -> Parsed<(List, Ending)> {
+        let mut list = List::new();
+        while self.skip_space().kind != Kind::End {
+            match self.node()? {
+                Ok(node) => list.push(node),
+                Err(ending) => return Ok((list, ending)),
+            }
+        }
+        self.at += 1;
+        self.fail("unexpected EOF".to_owned())
+    }
+
+    fn node(&mut self) -> Parsed<Result<Node, Ending>> {
+        let token = self.next_word();
+        match token.kind {
+            Kind::Text => Ok(Ok(Node::Text(token.text))),
+            Kind::Open => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return self.fail(format!("nested deeper than {MAX_DEPTH}"));
+                }
+                let node = self.action();
+                self.depth -= 1;
+                node
+            }
+            _ => self.unexpected(&token, "input"),
+        }
+    }
+
+    fn action(&mut self) -> Parsed<Result<Node, Ending>> {
+        let token = self.skip_space().clone();
+        if token.kind != Kind::Keyword {
+            return Ok(Ok(Node::Action(self.pipe("command", Kind::Close)?)));
+        }
+        self.next();
+        Ok(Ok(match token.text.as_str() {
+            "if" => Node::If(self.branch("if")?),
+            "with" => Node::With(self.branch("with")?),
+            "range" => Node::Range(self.branch("range")?),
+            "end" => {
+                self.expect(Kind::Close, "end")?;
+                return Ok(Err(Ending::End));
+            }
+            "else" => {
+                let then = self.skip_space();
+                if then.kind == Kind::Keyword && matches!(then.text.as_str(), "if" | "with") {
+                    return Ok(Err(Ending::ElseThen));
+                }
+                self.expect(Kind::Close, "else")?;
+                return Ok(Err(Ending::Else));
+            }
+            "template" => {
+                const CONTEXT: &str = "template clause";
+                let at = self.skip_space().at;
+                let name = self.name(CONTEXT)?;
+                let pipe = match self.skip_space().kind {
+                    Kind::Close => {
+                        self.next();
+                        None
+                    }
+                    _ => Some(self.pipe(CONTEXT, Kind::Close)?),
+                };
+                Node::Template(at, name, pipe)
+            }
+            "block" => {
+                const CONTEXT: &str = "block clause";
+                let at = self.skip_space().at;
+                let name = self.name(CONTEXT)?;
+                let pipe = self.pipe(CONTEXT, Kind::Close)?;
+                let outer = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+                let (body, ending) = self.list()?;
+                self.variables = outer;
+                if ending != Ending::End {
+                    return self.fail(format!("unexpected {} in {CONTEXT}", ending.shown()));
+                }
+                self.keep(name.clone(), body)?;
+                Node::Template(at, name, Some(pipe))
+            }
+            word @ ("break" | "continue") => {
+                let context = format!("{{{{{word}}}}}");
+                self.expect(Kind::Close, &context)?;
+                if self.ranges == 0 {
+                    return self.fail(format!("{context} outside {{{{range}}}}"));
+                }
+                if word == "break" { Node::Break } else { Node::Continue }
+            }
+            _ => return self.unexpected(&token, "command"),
+        }))
+    }
+
+    fn branch(&mut self, context: &str) -> Parsed<Branch> {
+        let mark = self.variables.len();
+        let pipe = self.pipe(context, Kind::Close)?;
+        self.ranges += usize::from(context == "range");
+        let (body, ending) = self.list()?;
+        self.ranges -= usize::from(context == "range");
+        let otherwise = match ending {
+            Ending::End => None,
+            Ending::ElseThen if context != "range" && self.peek().text == context => {
+                self.next();
+                // Its `end` is the end of this one, too.
+                let inner = self.branch(context)?;
+                Some(vec![if context == "if" { Node::If(inner) } else { Node::With(inner) }])
+            }
+            Ending::ElseThen => {
+                let token = self.next();
+                return self.unexpected(&token, "else");
+            }
+            Ending::Else => {
+                let (otherwise, ending) = self.list()?;
+                if ending != Ending::End {
+                    return self.fail(format!("expected end; found {}", ending.shown()));
+                }
+                Some(otherwise)
+            }
+        };
+        self.variables.truncate(mark);
+        Ok(Branch { pipe, body, otherwise })
+    }
+
+    fn pipe(&mut self, context: &str, end: Kind) -> Parsed<Pipe> {
+        let at = self.skip_space().at;
+        let (names, assigns) = self.targets(context)?;
+        let mut commands: Vec<Vec<Operand>> = Vec::new();
+        loop {
+            let token = self.skip_space().clone();
+            match token.kind {
+                kind if kind == end => {
+                    self.next();
+                    break;
+                }
+                Kind::Bool
+                | Kind::Character
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Word
+                | Kind::Number
+                | Kind::Nil
+                | Kind::Raw
+                | Kind::Quoted
+                | Kind::Variable
+                | Kind::LeftParen => commands.push(self.command()?),
+                _ => {
+                    self.next();
+                    return self.unexpected(&token, context);
+                }
+            }
+        }
+        if commands.is_empty() {
+            return self.fail(format!("missing value for {context}"));
+        }
+        for (n, command) in commands.iter().enumerate().skip(1) {
+            if matches!(command[0].what, What::Bool(_) | What::Dot | What::Nil | What::Number(..) | What::Text(..)) {
+                return self.fail(format!("non executable command in pipeline stage {}", n + 1));
+            }
+        }
+        Ok(Pipe { at, names, assigns, commands })
+    }
+
+    /// The variables before `:=` or `=`.
+    fn targets(&mut self, context: &str) -> Parsed<(Vec<String>, bool)> {
+        let mut names = Vec::new();
+        loop {
+            let start = self.at;
+            if self.skip_space().kind != Kind::Variable {
+                if !names.is_empty() {
+                    self.next();
+                    return self.fail("range can only initialize variables".to_owned());
+                }
+                return Ok((names, false));
+            }
+            let name = self.next().text;
+            let next = self.skip_space().clone();
+            match next.kind {
+                Kind::Assign | Kind::Declare => {
+                    self.next();
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    return Ok((names, next.kind == Kind::Assign));
+                }
+                Kind::Char if next.text == "," => {
+                    self.next();
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    if context != "range" || names.len() > 1 {
+                        return self.fail(format!("too many declarations in {context}"));
+                    }
+                }
+                _ => {
+                    self.at = start;
+                    return Ok((names, false));
+                }
+            }
+        }
+    }
+
+    fn command(&mut self) -> Parsed<Vec<Operand>> {
+        let mut words = Vec::new();
+        loop {
+            self.skip_space();
+            if let Some(operand) = self.operand()? {
+                words.push(operand);
+            }
+            let token = self.next();
+            match token.kind {
+                Kind::Space => {}
+                Kind::Close | Kind::RightParen => {
+                    self.at -= 1;
+                    break;
+                }
+                Kind::Pipe => break,
+                _ => return self.unexpected(&token, "operand"),
+            }
+        }
+        if words.is_empty() { self.fail("empty command".to_owned()) } else { Ok(words) }
+    }
+
+    fn operand(&mut self) -> Parsed<Option<Operand>> {
+        let Some(term) = self.term()? else { return Ok(None) };
+        if self.peek().kind != Kind::Field {
+            return Ok(Some(term));
+        }
+        let at = self.peek().at;
+        let mut names = Vec::new();
+        while self.peek().kind == Kind::Field {
+            names.push(self.next().text[1..].to_owned());
+        }
+        let what = match term.what {
+            What::Field(mut first) => {
+                first.append(&mut names);
+                What::Field(first)
+            }
+            What::Variable(name, mut first) => {
+                first.append(&mut names);
+                What::Variable(name, first)
+            }
+            What::Bool(_) | What::Text(..) | What::Number(..) | What::Nil | What::Dot => {
+                return self.fail(format!("unexpected . after term {}", quoted(&term.to_string())));
+            }
+            _ => What::Chain(Box::new(term), names),
+        };
+        Ok(Some(Operand { at, what }))
+    }
+
+    fn term(&mut self) -> Parsed<Option<Operand>> {
+        let token = self.skip_space().clone();
+        let what = match token.kind {
+            Kind::Word if functions::exists(&token.text) => What::Function(token.text.clone()),
+            Kind::Word => {
+                self.next();
+                return self.fail(format!("function {} not defined", quoted(&token.text)));
+            }
+            Kind::Dot => What::Dot,
+            Kind::Nil => What::Nil,
+            Kind::Variable if self.variables.contains(&token.text) => What::Variable(token.text.clone(), Vec::new()),
+            Kind::Variable => {
+                self.next();
+                return self.fail(format!("undefined variable {}", quoted(&token.text)));
+            }
+            Kind::Field => What::Field(vec![token.text[1..].to_owned()]),
+            Kind::Bool => What::Bool(token.text == "true"),
+            Kind::Number => match number(&token.text) {
+                Some(value) => What::Number(value, token.text.clone()),
+                None => {
+                    self.next();
+                    return self.fail(format!("bad number syntax: {}", quoted(&token.text)));
+                }
+            },
+            Kind::Character => match unquote(&token.text).map(|t| (t.chars().count(), t.chars().next())) {
+                Some((1, Some(c))) => What::Number(V::Int(u32::from(c).into()), token.text.clone()),
+                _ => {
+                    self.next();
+                    return self.fail(format!("malformed character constant: {}", token.text));
+                }
+            },
+            Kind::Quoted | Kind::Raw => What::Text(self.unquoted(&token)?, token.text.clone()),
+            Kind::LeftParen => {
+                self.next();
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return self.fail(format!("nested deeper than {MAX_DEPTH}"));
+                }
+                let pipe = self.pipe("parenthesized pipeline", Kind::RightParen)?;
+                self.depth -= 1;
+                return Ok(Some(Operand { at: token.at, what: What::Group(pipe) }));
+            }
+            _ => return Ok(None),
+        };
+        self.next();
+        Ok(Some(Operand { at: token.at, what }))
+    }
+
+    fn unquoted(&self, token: &Token) -> Parsed<String> {
+        unquote(&token.text).map_or_else(|| self.fail("invalid syntax".to_owned()), Ok)
+    }
 }
 
-/// Nodes until the word that ends the block (`end`, `else`, `else if …`), or the end of the template.
-fn block(pieces: &mut std::vec::IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, Option<String>)> {
-    if depth > MAX_DEPTH {
-        bail!("template: nested deeper than {MAX_DEPTH}");
+fn number(text: &str) -> Option<V> {
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let based = |digits: &str, radix| i128::from_str_radix(digits, radix).ok().map(|n| V::Int(sign * n));
+    match lower.get(..2) {
+        Some("0x") => return based(&lower[2..], 16),
+        Some("0o") => return based(&lower[2..], 8),
+        Some("0b") => return based(&lower[2..], 2),
+        _ => {}
     }
-    let mut nodes = Vec::new();
-    while let Some(piece) = pieces.next() {
-        let action = match piece {
-            Piece::Text(text) if text.is_empty() => continue,
-            Piece::Text(text) => {
-                nodes.push(Node::Text(text));
+    if lower.contains(['.', 'e']) {
+        return lower.parse::<f64>().ok().map(|f| V::Float(f * if sign < 0 { -1.0 } else { 1.0 }));
+    }
+    match lower.len() > 1 && lower.starts_with('0') {
+        true => based(&lower, 8),
+        false => lower.parse::<i64>().ok().map(|n| V::Int(sign * i128::from(n))),
+    }
+}
+
+/// What a quoted text of Go means; nothing if it is malformed.
+fn unquote(text: &str) -> Option<String> {
+    let inner = text.get(1..text.len().checked_sub(1)?)?;
+    if text.starts_with('`') {
+        return Some(inner.replace('\r', ""));
+    }
+    let mut out: Vec<u8> = Vec::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.extend(c.to_string().bytes());
+            continue;
+        }
+        let kind = chars.next()?;
+        let (digits, radix) = match kind {
+            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' | '\'' | '"' => {
+                let at = "abfnrtv\\'\"".find(kind)?;
+                out.push(b"\x07\x08\x0c\n\r\t\x0b\\'\""[at]);
                 continue;
             }
-            Piece::Action(action) => action,
+            'x' => (2, 16),
+            'u' => (4, 16),
+            'U' => (8, 16),
+            '0'..='7' => (2, 8),
+            _ => return None,
         };
-        let (word, rest) = action.split_once(char::is_whitespace).unwrap_or((&action, ""));
-        match word {
-            "end" | "else" => return Ok((nodes, Some(action))),
-            "if" => nodes.push(if_node(pieces, rest, depth)?),
-            "range" => nodes.push(range_node(pieces, rest, depth)?),
-            "with" => {
-                let over = expr(rest)?;
-                let (body, otherwise) = body_and_else(pieces, "with", depth)?;
-                nodes.push(Node::With(over, body, otherwise));
-            }
-            "template" | "define" | "block" | "break" | "continue" => {
-                bail!("template: {{{{{word}}}}} is not part of what --format understands")
-            }
-            _ => nodes.push(match action.strip_prefix('$').and_then(|a| a.split_once(":=")) {
-                Some((name, value)) => Node::Assign(name.trim().to_owned(), expr(value)?),
-                None => Node::Print(expr(&action)?),
-            }),
+        let mut code: String = chars.by_ref().take(digits).collect();
+        if code.chars().count() != digits {
+            return None;
+        }
+        if radix == 8 {
+            code.insert(0, kind);
+        }
+        let value = u32::from_str_radix(&code, radix).ok()?;
+        match kind {
+            'u' | 'U' => out.extend(char::from_u32(value)?.to_string().bytes()),
+            _ => out.push(u8::try_from(value).ok()?),
         }
     }
-    Ok((nodes, None))
-}
-
-fn if_node(pieces: &mut std::vec::IntoIter<Piece>, condition: &str, depth: usize) -> Result<Node> {
-    let mut branches = Vec::new();
-    let mut condition = expr(condition)?;
-    loop {
-        let (body, end) = block(pieces, depth + 1)?;
-        branches.push((condition, body));
-        match end.as_deref() {
-            Some("end") => return Ok(Node::If(branches, Vec::new())),
-            Some("else") => {
-                let (otherwise, end) = block(pieces, depth + 1)?;
-                if end.as_deref() != Some("end") {
-                    bail!("template: {{{{if}}}}: missing {{{{end}}}}");
-                }
-                return Ok(Node::If(branches, otherwise));
-            }
-            Some(other) if other.starts_with("else if ") => condition = expr(&other["else if ".len()..])?,
-            _ => bail!("template: {{{{if}}}}: missing {{{{end}}}}"),
-        }
-    }
-}
-
-fn range_node(pieces: &mut std::vec::IntoIter<Piece>, head: &str, depth: usize) -> Result<Node> {
-    let (names, over) = head.split_once(":=").map_or((None, head), |(n, o)| (Some(n), o));
-    let mut names: Vec<String> =
-        names.into_iter().flat_map(|n| n.split(',')).map(|n| n.trim().trim_start_matches('$').to_owned()).collect();
-    let (key, item) = match names.len() {
-        0 | 1 => (None, names.pop()),
-        2 => (Some(names.swap_remove(0)), names.pop()),
-        _ => bail!("template: range takes at most two variables"),
-    };
-    let over = expr(over)?;
-    let (body, otherwise) = body_and_else(pieces, "range", depth)?;
-    Ok(Node::Range { key, item, over, body, otherwise })
-}
-
-fn body_and_else(pieces: &mut std::vec::IntoIter<Piece>, what: &str, depth: usize) -> Result<(Vec<Node>, Vec<Node>)> {
-    let (body, end) = block(pieces, depth + 1)?;
-    match end.as_deref() {
-        Some("end") => Ok((body, Vec::new())),
-        Some("else") => match block(pieces, depth + 1)? {
-            (otherwise, Some(end)) if end == "end" => Ok((body, otherwise)),
-            _ => bail!("template: {{{{{what}}}}}: missing {{{{end}}}}"),
-        },
-        _ => bail!("template: {{{{{what}}}}}: missing {{{{end}}}}"),
-    }
-}
-
-fn expr(text: &str) -> Result<Expr> {
-    let tokens = tokens(text)?;
-    let mut at = 0;
-    let parsed = pipeline(&tokens, &mut at, 0)?;
-    if at != tokens.len() {
-        bail!("template: unexpected \")\" in {text:?}");
-    }
-    Ok(parsed)
-}
-
-#[derive(Debug, PartialEq)]
-enum Token {
-    Open,
-    Close,
-    Pipe,
-    Quoted(String),
-    Word(String),
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>> {
-    let mut out = Vec::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some(&(at, c)) = chars.peek() {
-        match c {
-            c if c.is_whitespace() => {
-                chars.next();
-            }
-            '(' | '|' => {
-                chars.next();
-                out.push(if c == '(' { Token::Open } else { Token::Pipe });
-            }
-            ')' => {
-                chars.next();
-                out.push(Token::Close);
-                // fields directly behind a group: (…).Name
-                if text[at + 1..].starts_with('.') {
-                    out.push(Token::Word(word(text, &mut chars)));
-                }
-            }
-            '"' | '`' => {
-                chars.next();
-                let mut value = String::new();
-                loop {
-                    match chars.next() {
-                        None => bail!("template: unterminated quoted string in {text:?}"),
-                        Some((_, q)) if q == c => break,
-                        Some((_, '\\')) if c == '"' => match chars.next() {
-                            Some((_, 'n')) => value.push('\n'),
-                            Some((_, 't')) => value.push('\t'),
-                            Some((_, other)) => value.push(other),
-                            None => bail!("template: unterminated quoted string in {text:?}"),
-                        },
-                        Some((_, other)) => value.push(other),
-                    }
-                }
-                out.push(Token::Quoted(value));
-            }
-            _ => out.push(Token::Word(word(text, &mut chars))),
-        }
-    }
-    Ok(out)
-}
-
-fn word(text: &str, chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> String {
-    let start = chars.peek().map_or(text.len(), |&(at, _)| at);
-    while chars.next_if(|&(_, c)| !c.is_whitespace() && !matches!(c, '(' | ')' | '|' | '"' | '`')).is_some() {}
-    text[start..chars.peek().map_or(text.len(), |&(at, _)| at)].to_owned()
-}
-
-fn pipeline(tokens: &[Token], at: &mut usize, depth: usize) -> Result<Expr> {
-    if depth > MAX_DEPTH {
-        bail!("template: nested deeper than {MAX_DEPTH}");
-    }
-    let mut commands = vec![Command(Vec::new())];
-    while let Some(token) = tokens.get(*at) {
-        *at += 1;
-        let last = commands.len() - 1;
-        let operands = &mut commands[last].0;
-        match token {
-            Token::Close => {
-                *at -= 1;
-                break;
-            }
-            Token::Pipe => commands.push(Command(Vec::new())),
-            Token::Quoted(text) => operands.push(Operand::Literal(Value::String(text.clone()))),
-            Token::Open => {
-                let inner = pipeline(tokens, at, depth + 1)?;
-                if tokens.get(*at) != Some(&Token::Close) {
-                    bail!("template: unclosed left parenthesis");
-                }
-                *at += 1;
-                let fields = match tokens.get(*at) {
-                    Some(Token::Word(word)) if word.starts_with('.') => {
-                        *at += 1;
-                        fields(word)
-                    }
-                    _ => Vec::new(),
-                };
-                operands.push(Operand::Group(Box::new(inner), fields));
-            }
-            Token::Word(word) => operands.push(operand(word)?),
-        }
-    }
-    if commands.iter().any(|c| c.0.is_empty()) {
-        bail!("template: missing value for command");
-    }
-    Ok(Expr(commands))
-}
-
-fn operand(word: &str) -> Result<Operand> {
-    Ok(match word {
-        "true" => Operand::Literal(Value::Bool(true)),
-        "false" => Operand::Literal(Value::Bool(false)),
-        "nil" => Operand::Literal(Value::Null),
-        _ if word.starts_with('.') => Operand::Dot(fields(word)),
-        _ if word.starts_with('$') => {
-            let (name, rest) = word[1..].split_at(word[1..].find('.').unwrap_or(word.len() - 1));
-            Operand::Variable(name.to_owned(), fields(rest))
-        }
-        _ if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') => match serde_json::from_str(word) {
-            Ok(number) => Operand::Literal(number),
-            Err(_) => bail!("template: bad number {word:?}"),
-        },
-        _ if super::functions::exists(word) => Operand::Function(word.to_owned()),
-        _ => bail!("template: function {word:?} not defined"),
-    })
-}
-
-fn fields(path: &str) -> Vec<String> {
-    path.split('.').filter(|f| !f.is_empty()).map(str::to_owned).collect()
+    // A text is UTF-8 here; what single bytes break is replaced.
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
