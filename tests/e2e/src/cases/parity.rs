@@ -209,25 +209,26 @@ fn untimed(line: &str) -> String {
 
 /// A line without ages; where there were some, columns are no longer aligned.
 fn aged(line: &str) -> String {
-    let mut out = line.to_owned();
-    let units = ["second", "seconds", "minute", "minutes"];
+    const UNITS: [&str; 6] = [" seconds", " second", " minutes", " minute", " hours", " hour"];
+    let mut out = String::new();
+    let mut rest = line;
     let mut found = false;
-    let words: Vec<&str> = line.split(' ').collect();
-    for (n, word) in words.iter().enumerate() {
-        let bare = word.trim_end_matches([',', '"', '\n']);
-        if !units.contains(&bare) || n == 0 {
-            continue;
+    while let Some((at, unit)) = UNITS.iter().filter_map(|u| rest.find(u).map(|at| (at, u))).min_by_key(|(at, _)| *at) {
+        let (before, behind) = (&rest[..at], &rest[at + unit.len()..]);
+        let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let words =
+            ["Less than a", "About a", "About an"].iter().find(|w| before.ends_with(**w)).map_or(0, |w| w.len());
+        match digits.max(words) {
+            0 => out.push_str(&rest[..at + unit.len()]),
+            aged => {
+                out.push_str(&before[..before.len() - aged]);
+                out.push_str("AGE");
+                found = true;
+            }
         }
-        let number = words[n - 1].trim_start_matches('"');
-        if number == "a" {
-            out = out.replace(&format!("Less than a {bare}"), "AGE").replace(&format!("About a {bare}"), "AGE");
-        } else if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
-            out = out.replace(&format!("{number} {bare}"), "AGE");
-        } else {
-            continue;
-        }
-        found = true;
+        rest = behind;
     }
+    out.push_str(rest);
     if !found {
         return out;
     }
@@ -246,6 +247,8 @@ fn times_and_ids_are_taken_out(_: &World) -> Result<()> {
         ("a   Up 3 seconds   b\n".to_owned(), "a Up AGE b\n"),
         ("Exited (3) Less than a second ago".to_owned(), "Exited (3) AGE ago"),
         ("About a minute ago   x".to_owned(), "AGE ago x"),
+        (r#"{"For":"26 seconds ago","Status":"Up 2 hours"}"#.to_owned(), r#"{"For":"AGE ago","Status":"Up AGE"}"#),
+        ("the seconds of it".to_owned(), "the seconds of it"),
         ("docker: Docker's".to_owned(), "dhow: dhow's"),
         ("two   columns\n".to_owned(), "two   columns\n"),
     ] {
