@@ -83,7 +83,7 @@ fn volumes_from(w: &World) -> Result<()> {
         ("data:what", "invalid mode: what"),
         ("data:nocopy", "invalid mode: nocopy"),
     ] {
-        d.cli(&["create", "--volumes-from", value, "busybox"])?.fails(125, &[words])?;
+        d.cli(&["run", "--volumes-from", value, "busybox"])?.fails(125, &[words])?;
         let out = docker(&d, &["create", "--volumes-from", value, "busybox"])?.output()?;
         ensure!(String::from_utf8_lossy(&out.stderr).contains(words), "docker {value:?}: {out:?}");
     }
@@ -149,14 +149,14 @@ fn networks_of_ones_own(w: &World) -> Result<()> {
         (&["--network", "bridge", "--network", "mine"], "cannot attach both user-defined and non-user-defined"),
     ];
     for (words, want) in rows {
-        d.cli(&[&["create"], *words, &["busybox"]].concat())?.fails(125, &[want])?;
+        d.cli(&[&["run"], *words, &["busybox"]].concat())?.fails(125, &[want])?;
         let out = docker(&d, &[&["create"], *words, &["busybox"]].concat())?.output()?;
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         ensure!(!out.status.success(), "docker {words:?}: {out:?}");
         ensure!(said.contains(want), "docker {words:?}: {said}");
     }
     // Docker's client takes this for a missing image, and would fetch it.
-    d.cli(&["create", "--network", "mine", "busybox"])?.fails(125, &["network mine not found"])?;
+    d.cli(&["run", "--network", "mine", "busybox"])?.fails(125, &["network mine not found"])?;
     d.ok(&["run", "--rm", "--network", "name=bridge,mac-address=02:42:ac:11:00:63", "busybox", "true"])?;
     d.ok(&["run", "--rm", "--net", "none", "busybox", "true"])?;
     Ok(())
