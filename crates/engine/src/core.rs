@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) trash: Trash,
     pub(crate) execs: Execs,
     pub(crate) packer: Packer,
+    /// Places for health checks.
+    pub(crate) probes: tokio::sync::Semaphore,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
     /// Turns of containers that are started without anybody asking.

@@ -260,7 +260,12 @@ async fn run(
 }
 
 /// The process, as the container's own but for what the request says.
-fn process(core: &Core, container: &Container, request: &ExecRequest, size: Option<(u16, u16)>) -> Result<Process> {
+pub(crate) fn process(
+    core: &Core,
+    container: &Container,
+    request: &ExecRequest,
+    size: Option<(u16, u16)>,
+) -> Result<Process> {
     let record = container.record();
     let root = format!("/proc/{}/root", record.state.pid);
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

@@ -116,7 +116,10 @@ fn passes(c: &ContainerView, filters: &BTreeMap<String, Vec<String>>, context: &
                     _ => c.network.ports.get(&wanted).is_some_and(Option::is_some),
                 }
             }),
-            "health" => any(&|v| v == "none"),
+            "health" => {
+                let health = c.state.health.as_ref().map_or("none", |h| h.status.as_str());
+                any(&|v| v == health)
+            }
             "isolation" => any(&|v| matches!(v, "default" | "")),
             "is-task" => any(&|v| matches!(v, "false" | "0")),
             _ => false,

@@ -105,6 +105,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         trash,
         execs: Default::default(),
         packer: Default::default(),
+        probes: tokio::sync::Semaphore::new(crate::container::probe::MAX_AT_ONCE),
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
         starts: Semaphore::new(MAX_OWN_STARTS),

@@ -27,6 +27,7 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
         live.paused = true;
         live.generation
     };
+    container.changed();
     let frozen = freeze(core, &container, true).await;
     // It goes before its end is told.
     let gone = frozen.is_err() && is_gone(core, &container).await;
@@ -74,6 +75,7 @@ pub(crate) async fn thaw(core: &Arc<Core>, container: &Arc<Container>) -> Result
         live.paused = false;
         live.generation
     };
+    container.changed();
     let done = freeze(core, container, false).await;
     if let Err(e) = done {
         // It ended meanwhile, or it stands still as before.

@@ -1,5 +1,9 @@
 //! What the engine tells about itself: plain data that adapters turn into documents.
 
+mod health;
+
+pub use health::{HealthStatus, HealthView, Probe};
+
 use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};
 use dhow_types::{ContainerId, Digest};
 use jiff::Timestamp;
@@ -81,6 +85,8 @@ pub struct StateView {
     pub restart_count: u64,
     /// With [`Status::Restarting`].
     pub restarting: Option<Restarting>,
+    /// What its checks say, once it was started and if it has any.
+    pub health: Option<HealthView>,
 }
 
 /// Everything about one container.
@@ -439,7 +445,10 @@ impl StateView {
         match self.status {
             Status::Created => "Created".to_owned(),
             Status::Running if self.paused => format!("Up {} (Paused)", ago(self.started_at)),
-            Status::Running => format!("Up {}", ago(self.started_at)),
+            Status::Running => match &self.health {
+                Some(health) => format!("Up {} ({})", ago(self.started_at), health.status.listed()),
+                None => format!("Up {}", ago(self.started_at)),
+            },
             Status::Restarting => {
                 let reason = self.restarting.as_ref().and_then(|r| r.reason.as_deref());
                 let why = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -516,5 +525,14 @@ mod tests {
         assert_eq!((again.summary(now).as_str(), again.as_str()), ("Restarting (1) 5 seconds ago", "restarting"));
         again.restarting = Some(Restarting { reason: Some("unhealthy".into()), ..Restarting::default() });
         assert_eq!(again.summary(now), "Restarting (1) 5 seconds ago (unhealthy)");
+        for (health, want) in [
+            (HealthStatus::Starting, "Up 5 minutes (health: starting)"),
+            (HealthStatus::Healthy, "Up 5 minutes (healthy)"),
+            (HealthStatus::Unhealthy, "Up 5 minutes (unhealthy)"),
+        ] {
+            let health = Some(HealthView { status: health, ..HealthView::default() });
+            assert_eq!(StateView { health: health.clone(), ..state(Status::Running, 0) }.summary(now), want);
+            assert_eq!(StateView { health, ..paused.clone() }.summary(now), "Up 5 minutes (Paused)");
+        }
     }
 }

@@ -26,9 +26,56 @@ pub fn go_nanoseconds(text: &str) -> Option<i64> {
     (!text.is_empty() && total < i64::MAX as f64).then_some(total as i64)
 }
 
+/// A duration as Go writes it: `1m30s`, `1.5s`, `250ms`, `0s`. Rule: `time.Duration.String` of Go.
+pub fn go_text(duration: std::time::Duration) -> String {
+    let nanos = duration.as_nanos();
+    // A number with what is left of it behind a point, without zeros at the end.
+    let decimal = |unit: u128, digits: usize| {
+        let text = format!("{}.{:0digits$}", nanos / unit, nanos % unit);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(1_000, 3)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(1_000_000, 6)),
+        _ => {
+            let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = format!("{}.{:09}", rest / 1_000_000_000, rest % 1_000_000_000);
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_go_writes_them() {
+        for (nanos, want) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (1_000_000, "1ms"),
+            (2_200_000, "2.2ms"),
+            (999_999_999, "999.999999ms"),
+            (1_000_000_000, "1s"),
+            (1_500_000_000, "1.5s"),
+            (30_000_000_000, "30s"),
+            (60_000_000_000, "1m0s"),
+            (90_000_000_000, "1m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (90_061_000_000_001, "25h1m1.000000001s"),
+        ] {
+            assert_eq!(go_text(std::time::Duration::from_nanos(nanos)), want, "{nanos}");
+        }
+    }
 
     #[test]
     fn as_go_reads_them() {

@@ -87,9 +87,9 @@ pub struct ContainerFlags {
     /// Resource limit of the process (NAME=SOFT[:HARD])
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Process")]
     pub ulimit: Vec<String>,
-    /// No health check, whatever the image says
-    #[arg(long, help_heading = "Process")]
-    pub no_healthcheck: bool,
+    /// How its health is checked
+    #[command(flatten)]
+    pub health: super::health::HealthFlags,
 
     /// Bind a directory or a named volume (SRC:DST[:OPTIONS])
     #[arg(short, long, value_name = "SRC:DST[:OPTIONS]", help_heading = "Files")]

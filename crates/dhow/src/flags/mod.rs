@@ -6,6 +6,7 @@
 pub mod container;
 pub mod devices;
 pub mod env;
+pub mod health;
 pub mod network;
 pub mod parse;
 pub mod ports;

@@ -61,9 +61,7 @@ pub fn build(
         stdin_once: flags.interactive && streams.0,
         env: some(env::variables(&flags.env_file, &flags.env, caller.variable)?),
         cmd: (!command.is_empty()).then(|| Words(command.to_vec())),
-        healthcheck: flags
-            .no_healthcheck
-            .then(|| dhow_api::HealthConfig { test: Some(vec!["NONE".into()]), ..Default::default() }),
+        healthcheck: flags.health.config()?,
         image: if flags.rootfs { String::new() } else { image.to_owned() },
         volumes: Some(volumes::anonymous(&volumes_)).filter(|v| !v.is_empty()),
         working_dir: flags.workdir.clone().unwrap_or_default(),

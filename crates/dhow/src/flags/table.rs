@@ -30,7 +30,6 @@ const HIDDEN: &[(&str, &str)] =
 
 const WINDOWS: &str = "it is for Windows containers only";
 const CHECKPOINTS: &str = "there are no checkpoints";
-const HEALTH: &str = "there are no health checks yet, only --no-healthcheck";
 
 /// The flags that do not simply work: commands, flag, state.
 const NOT_WHOLE: &[(&str, &str, State)] = &[
@@ -45,12 +44,6 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
             "there are no device drivers (CDI, NVIDIA) yet: give the device files by --device, and the libraries by -v",
         ),
     ),
-    ("run create", "health-cmd", State::Refused(HEALTH)),
-    ("run create", "health-interval", State::Refused(HEALTH)),
-    ("run create", "health-retries", State::Refused(HEALTH)),
-    ("run create", "health-start-interval", State::Refused(HEALTH)),
-    ("run create", "health-start-period", State::Refused(HEALTH)),
-    ("run create", "health-timeout", State::Refused(HEALTH)),
     ("run create", "disable-content-trust", State::Partly("`true`: signatures of images are not looked at")),
     ("run create", "kernel-memory", State::Idle("the kernel has no such limit any more: use --memory")),
     ("run create", "isolation", State::Partly("`default`, as on every Linux")),

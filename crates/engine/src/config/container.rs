@@ -31,7 +31,7 @@ pub struct ContainerConfig {
     pub env: Vec<String>,
     /// Arguments, or the program when there is no entry point.
     pub cmd: Option<Vec<String>>,
-    /// A check to run from time to time. Refused by name until the engine has it, except `NONE`.
+    /// A check to run from time to time.
     pub healthcheck: Option<HealthConfig>,
     /// The image as it was asked for: a name, an id or a prefix of one. Empty with [`super::HostConfig::rootfs`].
     pub image: String,

@@ -45,6 +45,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     let durability = if host.auto_remove { Durability::Lazy } else { Durability::Synced };
 
     let (config, layers, root) = root(core, &id, config, &host, platform.as_deref(), &mut warnings, held)?;
+    warnings.extend(plan::health::warning(&config));
     warnings.extend(plan::resources::adapt(&mut host.resources, &core.facts)?);
     resolve_modes(core, &mut host)?;
     let log_named = !(host.log_config.driver.is_empty() && core.settings.log.driver.is_empty());
@@ -99,9 +100,6 @@ fn root(
         }
         check_platform(&config.image, &record.image.config.platform(), platform, warnings)?;
         let merged = plan::merge::merge(&config, &from_image(&record.image.config.config))?;
-        if merged.healthcheck.as_ref().is_some_and(|h| h.test.first().is_some_and(|t| t != "NONE")) {
-            warnings.push("The image's health check is not run: health checks are not built yet.".into());
-        }
         let (data, memory) = core.dirs.data(id, None)?;
         warnings.extend(memory);
         return Ok((merged, record.image.layer_dirs.clone(), Root::Image { id: record.id, data }));

@@ -1,7 +1,7 @@
 //! What a shim reports: the end of a container, or its own.
 
 use super::restart::{self, Over};
-use super::{Container, remove};
+use super::{Container, health, remove};
 use crate::core::{Core, blocking};
 use crate::link::Report;
 use crate::logs::packer;
@@ -90,6 +90,7 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         let mut shared = me.shared();
         let state = &mut shared.record.state;
         state.pid = 0;
+        health::over(state);
         state.exit_code = status.exit_code;
         state.oom_killed |= status.oom_killed;
         state.error.clone_from(&status.error);

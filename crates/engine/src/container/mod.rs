@@ -29,8 +29,10 @@ pub(crate) mod attach;
 pub(crate) mod create;
 mod doom;
 mod exit;
+mod health;
 mod log;
 mod prepare;
+pub(crate) mod probe;
 mod recover;
 mod remove;
 mod rename;
@@ -88,6 +90,8 @@ pub(crate) struct Shared {
     tickets: usize,
     /// Restarts that are under way: an end does not remove the container meanwhile.
     restarts: usize,
+    /// The health check that runs.
+    probe: Option<Box<probe::Slot>>,
     waits: Waits,
     /// What the task does later by itself.
     agenda: timers::Agenda,
@@ -124,6 +128,7 @@ enum Command {
     GoOn(oneshot::Sender<Result<()>>),
     TakeUp(oneshot::Sender<Result<()>>),
     DropLog(oneshot::Sender<Result<()>>),
+    Probed(Box<health::Probed>),
     Shim { generation: u64, report: Report },
 }
 
@@ -153,6 +158,7 @@ impl Container {
             pending: Vec::new(),
             tickets: 0,
             restarts: 0,
+            probe: None,
             waits: Waits::default(),
             agenda: timers::Agenda::default(),
         };
@@ -206,6 +212,11 @@ impl Container {
     /// Whether its processes stand still, because somebody asked for it.
     pub(crate) fn is_paused(&self) -> bool {
         self.shared().run().is_some_and(|live| live.paused)
+    }
+
+    /// Tells who waits for a change that one was made without the task.
+    pub(crate) fn changed(&self) {
+        self.changed.notify_waiters();
     }
 
     /// The shim of a running container whose processes do not stand still.
@@ -347,8 +358,11 @@ impl Container {
                 let (Some(me), Some(core)) = (me, core) else { return };
                 match report {
                     // At once, so that an exec's exit code is known to whoever asks after its stream ended.
-                    Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code, .. }) => {
-                        core.execs.exited(&exec_id, exit_code);
+                    Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code, captured }) => {
+                        match captured {
+                            Some(captured) => probe::heard(&mut me.shared(), &exec_id, exit_code, captured),
+                            None => core.execs.exited(&exec_id, exit_code),
+                        }
                     }
                     report => drop(me.queue.send(Command::Shim { generation, report }).await),
                 }
@@ -458,6 +472,7 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
                     break;
                 }
             }
+            Command::Probed(probed) => health::judged(&core, &me, *probed),
             Command::DropLog(reply) => drop(reply.send(log::empty(&core, &me).await)),
             Command::Shim { generation, report } => {
                 if Box::pin(exit::report(&core, &me, generation, report)).await {

@@ -152,6 +152,7 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     record.state.status = Status::Running;
     record.state.error.clear();
     record.state.restarting = None;
+    super::health::fresh(&mut record);
     record.sent_at = Some(jiff::Timestamp::now());
     // The shim is on its way already, so a failure here must not undo what it stands on.
     let written =

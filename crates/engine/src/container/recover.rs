@@ -1,7 +1,7 @@
 //! What became of a container while no daemon was there: it runs on, it ended, or its shim was killed.
 
 use super::restart::Over;
-use super::{Container, Live, exit};
+use super::{Container, Live, exit, health};
 use crate::core::Core;
 use crate::link::{FIRST, Link, answer};
 use crate::logs::packer;
@@ -97,5 +97,7 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     known.started_at = state.started_at.parse().ok().or(known.started_at);
     known.error.clear();
     known.restarting = None;
+    drop(shared);
+    health::begin(core, me);
     false
 }

@@ -2,7 +2,7 @@
 
 use super::prepare::{self, Joins, Prepared};
 use super::restart::{self, Over};
-use super::{By, Container, Live, remove};
+use super::{By, Container, Live, health, remove};
 use crate::core::{Core, blocking};
 use crate::link::{Link, answer};
 use crate::plan::modes;
@@ -121,6 +121,8 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     shared.live = Some(Live::new(link, generation, protocol::VERSION));
     shared.agenda.restart = None;
     shared.starting = false;
+    drop(shared);
+    health::begin(core, me);
     Ok(())
 }
 

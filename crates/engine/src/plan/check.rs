@@ -77,12 +77,7 @@ fn check_config(config: &ContainerConfig) -> Result<()> {
     if let Some(s) = config.stop_signal.as_deref().filter(|s| !s.is_empty()) {
         signal::parse(s)?;
     }
-    match &config.healthcheck {
-        Some(h) if !h.test.is_empty() && h.test[0] != "NONE" => {
-            Err(Error::not_implemented("Healthcheck is not built yet: leave it out, or use NONE"))
-        }
-        _ => Ok(()),
-    }
+    config.healthcheck.as_ref().map_or(Ok(()), super::health::check)
 }
 
 /// Host names end up in files that programs parse: letters, digits, `-`, `_` and dots only.
@@ -264,8 +259,8 @@ mod tests {
                 r.host.network_mode = "container:a".into();
                 r.host.publish_all_ports = true;
             }),
-            ("Healthcheck", ErrorKind::NotImplemented, |r| {
-                let test = vec!["CMD".into(), "true".into()];
+            ("Test in Healthcheck has no command", ErrorKind::InvalidParameter, |r| {
+                let test = vec!["CMD".into()];
                 r.config.healthcheck = Some(crate::config::HealthConfig { test, ..Default::default() });
             }),
             ("sysctl 'kernel.core_pattern'", ErrorKind::InvalidParameter, |r| {

@@ -41,9 +41,7 @@ pub fn merge(user: &ContainerConfig, image: &ContainerConfig) -> Result<Containe
     if out.shell.is_none() {
         out.shell.clone_from(&image.shell);
     }
-    if out.healthcheck.as_ref().is_none_or(|h| h.test.is_empty()) && image.healthcheck.is_some() {
-        out.healthcheck.clone_from(&image.healthcheck);
-    }
+    out.healthcheck = super::health::merge(user.healthcheck.as_ref(), image.healthcheck.as_ref());
     if command(&out).is_empty() {
         return Err(Error::invalid("no command specified: name one, or use an image that has one"));
     }
@@ -92,6 +90,7 @@ fn key(entry: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HealthConfig;
 
     fn words(s: &[&str]) -> Vec<String> {
         s.iter().map(|s| (*s).to_owned()).collect()
@@ -128,6 +127,7 @@ mod tests {
             cmd: Some(words(&["c"])),
             labels: [("l".to_owned(), "user".to_owned())].into(),
             exposed_ports: ["1/tcp".to_owned()].into(),
+            healthcheck: Some(HealthConfig { interval: 7_000_000, ..Default::default() }),
             ..Default::default()
         };
         let image = ContainerConfig {
@@ -135,6 +135,7 @@ mod tests {
             user: "nobody".into(),
             working_dir: "/w".into(),
             stop_signal: Some("SIGINT".into()),
+            healthcheck: Some(HealthConfig { test: words(&["CMD", "x"]), retries: 2, ..Default::default() }),
             labels: [("l".to_owned(), "image".to_owned()), ("m".to_owned(), "image".to_owned())].into(),
             exposed_ports: ["2/udp".to_owned()].into(),
             ..Default::default()
@@ -145,6 +146,8 @@ mod tests {
             (m.user.as_str(), m.working_dir.as_str(), m.stop_signal.as_deref()),
             ("nobody", "/w", Some("SIGINT"))
         );
+        let health = m.healthcheck.unwrap();
+        assert_eq!((health.test, health.interval, health.retries), (words(&["CMD", "x"]), 7_000_000, 2));
         assert_eq!(m.labels["l"], "user");
         assert_eq!(m.labels["m"], "image");
         assert_eq!(m.exposed_ports.len(), 2);

@@ -8,6 +8,7 @@ pub mod check;
 pub mod devices;
 pub(crate) mod evict;
 pub mod facts;
+pub mod health;
 pub mod hosts;
 pub mod image;
 pub mod keys;

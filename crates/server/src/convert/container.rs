@@ -3,7 +3,7 @@
 use super::{config, host, mounts, network, or_null, time};
 use dhow_api as api;
 use dhow_api::ApiVersion;
-use dhow_engine::view::{ContainerView, ExecView, StateView, Status, WaitResult};
+use dhow_engine::view::{ContainerView, ExecView, HealthView, Probe, StateView, Status, WaitResult};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -118,6 +118,7 @@ fn state(state: StateView) -> api::ContainerState {
         finished_at,
         restart_count: _,
         restarting,
+        health,
     } = state;
     api::ContainerState {
         status: word,
@@ -132,13 +133,32 @@ fn state(state: StateView) -> api::ContainerState {
         error,
         started_at: time(started_at),
         finished_at: time(finished_at),
-        health: None,
+        health: health.map(self::health),
+    }
+}
+
+fn health(health: HealthView) -> api::Health {
+    let HealthView { status, failing_streak, log, restarts: _ } = health;
+    let result = |probe: &Probe| api::HealthcheckResult {
+        start: time(Some(probe.start)),
+        end: time(Some(probe.end)),
+        exit_code: probe.exit_code.into(),
+        output: probe.output.to_string(),
+    };
+    api::Health {
+        status: status.as_str().to_owned(),
+        failing_streak: failing_streak.into(),
+        log: Some(log.iter().map(|probe| result(probe)).collect()),
     }
 }
 
 /// One line of `GET /containers/json`.
-pub(crate) fn summary(view: ContainerView, now: Timestamp) -> api::ContainerSummary {
+pub(crate) fn summary(view: ContainerView, now: Timestamp, version: ApiVersion) -> api::ContainerSummary {
     let running = view.state.status == Status::Running;
+    let health = api::HealthSummary {
+        status: view.state.health.as_ref().map_or("none", |h| h.status.as_str()).to_owned(),
+        failing_streak: view.state.health.as_ref().map_or(0, |h| h.failing_streak.into()),
+    };
     let image = match view.host.rootfs {
         Some(rootfs) if view.config.image.is_empty() => rootfs,
         _ => view.config.image,
@@ -161,7 +181,7 @@ pub(crate) fn summary(view: ContainerView, now: Timestamp) -> api::ContainerSumm
             network_mode: view.host.network_mode,
             annotations: or_null(view.host.annotations),
         },
-        health: None,
+        health: (version >= ApiVersion::new(1, 52)).then_some(health),
         network_settings: api::ContainerSummaryNetworks {
             networks: network::settings_by_network(view.network.endpoints),
         },

@@ -73,7 +73,7 @@ pub(crate) fn usage(view: DiskView, asked: Asked<'_>, now: Timestamp) -> api::Di
             .containers
             .into_iter()
             .map(|disk| {
-                let mut one = container::summary(disk.view, now);
+                let mut one = container::summary(disk.view, now, asked.version);
                 one.size_rw = size(disk.files);
                 one
             })

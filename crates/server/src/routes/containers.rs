@@ -22,9 +22,9 @@ pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {
         size: call.query.flag("size"),
         filters: filters.0.into_iter().map(|(name, values)| (name, values.into_iter().collect())).collect(),
     };
-    let now = Timestamp::now();
+    let (now, version) = (Timestamp::now(), call.version);
     let views = engine.list(request).await?;
-    Ok(Reply::json(&views.into_iter().map(|view| container::summary(view, now)).collect::<Vec<_>>()))
+    Ok(Reply::json(&views.into_iter().map(|view| container::summary(view, now, version)).collect::<Vec<_>>()))
 }
 
 /// `POST /containers/create`
@@ -37,6 +37,12 @@ pub(crate) async fn create(engine: &Engine, call: Call) -> Result<Reply> {
     if version < ApiVersion::new(1, 42) {
         // Clients of that time still send it, and their daemons had long stopped to act on it.
         body.host_config.kernel_memory = 0;
+    }
+    if version < ApiVersion::new(1, 44)
+        && let Some(health) = &mut body.config.healthcheck
+    {
+        // Not known to daemons of that time.
+        health.start_interval = 0;
     }
     let created = engine.create(config::create(query.get("name"), query.get("platform"), body)?).await?;
     let answer = ContainerCreateResponse { id: created.id.as_str().to_owned(), warnings: created.warnings };

@@ -9,6 +9,7 @@ mod df;
 mod errors;
 mod exec;
 mod flags;
+mod health;
 mod images;
 mod images_ls;
 mod layers;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         run::cases(),
         exec::cases(),
         flags::cases(),
+        health::cases(),
         lifecycle::cases(),
         pause::cases(),
         stop::cases(),
