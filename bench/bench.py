@@ -9,7 +9,7 @@
   -r  a bare OCI runtime (for `oci`), e.g. -r runc=/usr/sbin/runc -r crun=/usr/bin/crun
   -n  samples (default: per benchmark)      -o  append JSON lines (default $BENCH_OUT)
 
-WHAT  latency lifecycle par idle images contend io oci floor env | all
+WHAT  latency lifecycle par idle images contend io flood oci floor env | all
 
 An engine's own processes and cgroups, for memory and CPU, default by NAME (see KNOWN) and
 can be given as BENCH_PROCS_NAME="comm,comm" and BENCH_CGROUPS_NAME="group,group" (v2 groups
@@ -19,6 +19,7 @@ Other settings: IMAGES (/images), TMP (/data/tmp), BIN (/data/bin: floor, maxrss
 import argparse, concurrent.futures as cf, glob, io, json, os, re, resource, select, shlex
 import statistics as st, subprocess, sys, tarfile, tempfile, time
 
+import flood
 import store
 
 IMAGES = os.environ.get("IMAGES", "/images")
@@ -437,7 +438,8 @@ def main():
     table = {"latency": latency, "lifecycle": lifecycle, "par": par, "idle": idle,
              "images": lambda es, n: store.Store(sys.modules[__name__], es, n).images(),
              "contend": lambda es, n: store.Store(sys.modules[__name__], es, n).contend(),
-             "io": lambda es, n: store.Store(sys.modules[__name__], es, n).io()}
+             "io": lambda es, n: store.Store(sys.modules[__name__], es, n).io(),
+             "flood": lambda es, n: flood.Flood(sys.modules[__name__], es, n).all()}
     for w in (list(table) + ["oci", "floor"] if a.what == ["all"] else a.what):
         if w == "oci":
             oci(rs, a.n, es)

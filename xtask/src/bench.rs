@@ -29,7 +29,7 @@ const PEERS: &[&str] = &[
 ];
 
 /// What is measured when nothing is named.
-const WHAT: &[&str] = &["latency", "lifecycle", "par", "idle", "images", "contend", "io", "oci", "floor"];
+const WHAT: &[&str] = &["latency", "lifecycle", "par", "idle", "images", "contend", "io", "flood", "oci", "floor"];
 
 const DHOW: &str = "/opt/dhow/dhow -H unix:///run/peers/dhow.sock";
 
@@ -116,6 +116,8 @@ impl Wanted {
             " images"
         } else if only(&["io"]) {
             " files"
+        } else if only(&["flood"]) {
+            " output"
         } else {
             ""
         }
