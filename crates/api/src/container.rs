@@ -132,6 +132,11 @@ document! {
         r#type: String,
     }
 
+    /// The answer to `POST /containers/{id}/update`.
+    pub struct ContainerUpdateResponse {
+        warnings: Option<Vec<String>>,
+    }
+
     /// The answer to `GET /containers/{id}/top`.
     pub struct TopResponse {
         titles: Vec<String>,

@@ -28,8 +28,9 @@ pub use audit::{FilesystemChange, HistoryItem};
 pub use check::{CheckDone, CheckFinding, CheckLine};
 pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig};
 pub use container::{
-    ContainerInspect, ContainerState, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworks, Health,
-    HealthSummary, HealthcheckResult, PortSummary, TopResponse, WaitError, WaitResponse,
+    ContainerInspect, ContainerState, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworks,
+    ContainerUpdateResponse, Health, HealthSummary, HealthcheckResult, PortSummary, TopResponse, WaitError,
+    WaitResponse,
 };
 pub use document::Empty;
 pub use exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, IdResponse, ProcessConfig};

@@ -3,6 +3,7 @@
 use crate::config::*;
 use crate::container::attach::{self, AttachTicket};
 use crate::container::create;
+use crate::container::update::Wanted;
 use crate::core::{Core, blocking};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
@@ -110,6 +111,12 @@ impl Engine {
         }
         let container = self.core.registry().find(name)?;
         container.rename(bare(new)).await
+    }
+    /// Gives a container other limits (what is 0, empty or absent stays) and another restart policy, and gives the
+    /// warnings.
+    pub async fn update(&self, name: &str, limits: Resources, policy: Option<RestartPolicy>) -> Result<Vec<String>> {
+        let container = self.core.registry().find(name)?;
+        container.update(Wanted { limits, policy }).await
     }
     /// The processes of a running container; `args` are words of `ps`.
     pub async fn top(&self, name: &str, args: &str) -> Result<top::TopView> {

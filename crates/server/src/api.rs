@@ -128,6 +128,7 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ContainerPause => containers::pause(engine, call).await,
         Route::ContainerUnpause => containers::unpause(engine, call).await,
         Route::ContainerRename => containers::rename(engine, call).await,
+        Route::ContainerUpdate => containers::update(engine, call).await,
         Route::ContainerTop => containers::top(engine, call).await,
         Route::ContainerResize => containers::resize(engine, call).await,
         Route::ContainerAttach => containers::attach(engine, call).await,

@@ -18,6 +18,7 @@ pub(crate) enum Route {
     ContainerPause,
     ContainerUnpause,
     ContainerRename,
+    ContainerUpdate,
     ContainerTop,
     ContainerResize,
     ContainerAttach,
@@ -80,6 +81,7 @@ const BUILT: &[(&str, &str, Route)] = &[
     ("POST", "/containers/{id}/pause", Route::ContainerPause),
     ("POST", "/containers/{id}/unpause", Route::ContainerUnpause),
     ("POST", "/containers/{id}/rename", Route::ContainerRename),
+    ("POST", "/containers/{id}/update", Route::ContainerUpdate),
     ("GET", "/containers/{id}/top", Route::ContainerTop),
     ("POST", "/containers/{id}/resize", Route::ContainerResize),
     ("POST", "/containers/{id}/attach", Route::ContainerAttach),
@@ -116,7 +118,6 @@ const BUILT: &[(&str, &str, Route)] = &[
 
 const UNBUILT: &[(&str, &str)] = &[
     ("GET", "/containers/{id}/stats"),
-    ("POST", "/containers/{id}/update"),
     ("GET", "/containers/{id}/attach/ws"),
     ("HEAD", "/containers/{id}/archive"),
     ("GET", "/containers/{id}/archive"),
@@ -235,7 +236,7 @@ mod tests {
             ("POST", "/images/load", Found::Built(Route::ImageLoad, "")),
             ("POST", "/images/a/b/push", Found::Unbuilt("/images/{name}/push")),
             ("POST", "/containers/x/pause", Found::Built(Route::ContainerPause, "x")),
-            ("POST", "/containers/x/update", Found::Unbuilt("/containers/{id}/update")),
+            ("POST", "/containers/x/update", Found::Built(Route::ContainerUpdate, "x")),
             ("DELETE", "/containers/x/checkpoints/y", Found::Unbuilt("/containers/{id}/checkpoints/{id}")),
             ("HEAD", "/_ping", Found::Built(Route::Ping, "")),
             ("PUT", "/_ping", Found::Unknown),

@@ -26,6 +26,11 @@ impl Supervisor {
                 connection.subscribed = true;
                 return Reply::State(self.state());
             }
+            Request::Update { resources } => {
+                let no_group = || Error::new(ErrorKind::Unavailable, "the container has no control group");
+                let updated = self.group.as_ref().ok_or_else(no_group).and_then(|group| group.update(&resources));
+                return updated.map_or_else(|e| Reply::Failed(e.into()), |warnings| Reply::Updated { warnings });
+            }
             Request::Exec(exec) => return self.exec(*exec, fds).unwrap_or_else(|e| Reply::Failed(e.into())),
             Request::Launch(_) => Err(Error::conflict("this shim has a container already")),
             Request::Attach { exec_id, options } => self.running(exec_id.as_deref()).and_then(|id| {

@@ -21,7 +21,7 @@
 use dhow_cgroup::GroupPath;
 use dhow_runtime::Overlay;
 use dhow_runtime::seccomp::Program;
-use dhow_runtime::spec::{ConsoleSize, NamespaceKind, Process, Spec};
+use dhow_runtime::spec::{ConsoleSize, NamespaceKind, Process, Resources, Spec};
 use dhow_types::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -119,6 +119,11 @@ pub enum Request {
     Subscribe,
     /// Answered by [`Reply::State`].
     State,
+    /// Change limits of the container's group; what is not named stays. Answered by [`Reply::Updated`]. From version 2 on.
+    Update {
+        /// The limits.
+        resources: Box<Resources>,
+    },
 }
 
 /// The answer to one [`Call`].
@@ -158,6 +163,12 @@ pub enum Reply {
         /// Nothing will come of it.
         #[serde(default)]
         unheeded: Option<Unheeded>,
+    },
+    /// To [`Request::Update`].
+    Updated {
+        /// What was clamped or left out, for the user.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
     /// The request was carried out.
     Done,

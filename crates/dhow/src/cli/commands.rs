@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::{
     Exit, archives, attach, audit, check, containers, df, exec, images, info, inspect, life, logs, making, names, port,
-    prune, ps, run, top,
+    prune, ps, run, top, update,
 };
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
@@ -100,6 +100,7 @@ pub const COMMANDS: &[Command] = &[
     row!(["pause", "container pause"], "More", "Make all processes of containers stand still", "CONTAINER [CONTAINER...]", SOME, life::pause),
     row!(["unpause", "container unpause"], "More", "Let paused containers go on", "CONTAINER [CONTAINER...]", SOME, life::unpause),
     row!(["rename", "container rename"], "More", "Give a container another name", "CONTAINER NEW_NAME", TWO, life::rename),
+    row!(["update", "container update"], "More", "Change limits and the restart policy of containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, update::update),
     row!(["top", "container top"], "More", "Show the processes of a container", "CONTAINER [ps OPTIONS]", SOME, top::top),
     row!(["port", "container port"], "More", "Show where the ports of a container are published", "CONTAINER [PRIVATE_PORT[/PROTO]]", ONE_OR_TWO, port::port),
     row!(["kill", "container kill"], "More", "Send a signal to containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::kill),
@@ -131,7 +132,6 @@ pub const UNBUILT: &[&str] = &[
     "config",
     "container cp",
     "container stats",
-    "container update",
     "context",
     "cp",
     "events",
@@ -159,7 +159,6 @@ pub const UNBUILT: &[&str] = &[
     "swarm",
     "system events",
     "trust",
-    "update",
     "volume create",
     "volume inspect",
     "volume ls",

@@ -41,6 +41,7 @@ mod template;
 mod terminal;
 mod top;
 pub mod units;
+mod update;
 
 use commands::{COMMANDS, Found, find};
 use context::Context;

@@ -40,6 +40,7 @@ mod restart;
 mod start;
 pub(crate) mod startup;
 mod timers;
+pub(crate) mod update;
 
 use crate::config::WaitCondition;
 use crate::core::Core;
@@ -126,6 +127,7 @@ enum Command {
     ByHand { last: bool, reply: oneshot::Sender<Result<Status>> },
     Again { reason: String, reply: oneshot::Sender<Result<bool>> },
     GoOn(oneshot::Sender<Result<()>>),
+    Update { wanted: Box<update::Wanted>, reply: oneshot::Sender<Result<Vec<String>>> },
     TakeUp(oneshot::Sender<Result<()>>),
     DropLog(oneshot::Sender<Result<()>>),
     Probed(Box<health::Probed>),
@@ -298,6 +300,12 @@ impl Container {
         self.ask(Command::GoOn(reply), answer).await
     }
 
+    /// Gives it other limits or another restart policy, and gives the warnings.
+    pub(crate) async fn update(&self, wanted: update::Wanted) -> Result<Vec<String>> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Update { wanted: Box::new(wanted), reply }, answer).await
+    }
+
     /// While the guard lives, an end does not remove it.
     pub(crate) fn kept(self: &Arc<Self>) -> Kept {
         self.shared().restarts += 1;
@@ -464,6 +472,9 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
             Command::GoOn(reply) => {
                 Box::pin(restart::go_on(&core, &me)).await;
                 let _ = reply.send(Ok(()));
+            }
+            Command::Update { wanted, reply } => {
+                drop(reply.send(Box::pin(update::update(&core, &me, *wanted)).await));
             }
             Command::TakeUp(reply) => {
                 let removed = Box::pin(recover::take_up(&core, &me)).await;

@@ -2,6 +2,7 @@
 //! the zygote. Each step that leaves something behind registers its undo.
 
 use super::attach::Pending;
+use crate::config::HostConfig;
 use crate::core::Core;
 use crate::layers::Layers;
 use crate::machine;
@@ -155,12 +156,28 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     super::health::fresh(&mut record);
     record.sent_at = Some(jiff::Timestamp::now());
     // The shim is on its way already, so a failure here must not undo what it stands on.
+    let durability = started(&record);
     let written =
-        record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
+        record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, durability));
     if let Err(e) = written {
         tracing::warn!("container {}: {e}", record.id.short());
     }
     Ok(Prepared { stream, record, undo })
+}
+
+/// Whether a power cut may take a change of the configuration.
+pub(super) fn durability(host: &HostConfig) -> Durability {
+    // It takes the container itself.
+    if host.auto_remove { Durability::Lazy } else { Durability::Synced }
+}
+
+/// Whether a power cut may take the knowledge of a start. A service that was started by hand comes back; what was started
+/// again by itself is known as such already.
+fn started(record: &Record) -> Durability {
+    match !plan::restart::is_none(&record.host.restart_policy) && record.state.restart_count == 0 {
+        true => Durability::Synced,
+        false => Durability::Lazy,
+    }
 }
 
 pub(super) fn not_joined(name: &str) -> Error {

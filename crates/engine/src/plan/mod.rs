@@ -27,5 +27,6 @@ pub mod security;
 pub mod signal;
 pub mod spec;
 pub mod top;
+pub(crate) mod update;
 pub mod user;
 pub mod volumes_from;

@@ -76,6 +76,10 @@ fn check_list(text: &str, what: &str) -> Result<()> {
     Err(Error::invalid(format!("Invalid value {shown} for cpuset {what}")))
 }
 
+/// That only memory is limited.
+pub(crate) const NO_SWAP: &str =
+    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.";
+
 /// What the machine lacks is taken out of `r`, each with its warning.
 pub fn adapt(r: &mut Resources, facts: &Facts) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
@@ -100,11 +104,7 @@ pub fn adapt(r: &mut Resources, facts: &Facts) -> Result<Vec<String>> {
         if !facts.swap_accounting {
             r.memory_swap = 0;
         }
-    } else if lacks(
-        !facts.swap_accounting,
-        r.memory > 0 && r.memory_swap > 0,
-        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
-    ) {
+    } else if lacks(!facts.swap_accounting, r.memory > 0 && r.memory_swap > 0, NO_SWAP) {
         r.memory_swap = 0;
     }
     if lacks(

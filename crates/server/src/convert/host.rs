@@ -4,10 +4,27 @@ use super::{console_size, mounts, or_null, refuse, resources};
 use dhow_api as api;
 use dhow_api::config::Words;
 use dhow_engine::config as engine;
-use dhow_types::Result;
+use dhow_types::{Error, Result};
 use std::collections::BTreeMap;
 
 const WINDOWS: &str = "it is for Windows containers only";
+
+/// The limits and the restart policy of an update. What else a HostConfig has can't be changed.
+pub(crate) fn update(mut host: api::HostConfig) -> Result<(engine::Resources, Option<engine::RestartPolicy>)> {
+    // Docker's client sends it for a flag that it has hidden, with a kernel that has no such limit.
+    host.kernel_memory = 0;
+    // At a create no limit is nothing to say; here it takes one away.
+    let pids_limit = host.pids_limit.take();
+    let mut host = to_engine(host)?;
+    let limits = engine::Resources { pids_limit, ..std::mem::take(&mut host.resources) };
+    let policy = std::mem::take(&mut host.restart_policy);
+    if host != engine::HostConfig::default() {
+        return Err(Error::invalid(
+            "only limits (Memory, CpuShares, ...) and RestartPolicy of a container can be updated",
+        ));
+    }
+    Ok((limits, Some(policy).filter(|policy| !policy.name.is_empty())))
+}
 
 /// Maps every field, or refuses it by name.
 pub(super) fn to_engine(host: api::HostConfig) -> Result<engine::HostConfig> {

@@ -2,16 +2,26 @@
 
 use super::{filters, hijack, size, stream_type};
 use crate::api::Call;
-use crate::convert::{config, container};
+use crate::convert::{config, container, host};
 use crate::reply::{Body, Reply};
 use crate::request::timestamp;
 use bytes::Bytes;
-use dhow_api::{ApiVersion, ContainerCreateRequest, ContainerCreateResponse, TopResponse, stdcopy};
+use dhow_api::{
+    ApiVersion, ContainerCreateRequest, ContainerCreateResponse, ContainerUpdateResponse, TopResponse, stdcopy,
+};
 use dhow_engine::{AttachRequest, Engine, ListRequest, LogsRequest, WaitCondition};
 use dhow_types::{Context, Error, Result};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use std::task::{Poll, ready};
+
+/// `POST /containers/{id}/update`: the fields of HostConfig that can be changed.
+pub(crate) async fn update(engine: &Engine, call: Call) -> Result<Reply> {
+    let name = call.name.clone();
+    let (limits, policy) = host::update(call.json().await?)?;
+    let warnings = engine.update(&name, limits, policy).await?;
+    Ok(Reply::json(&ContainerUpdateResponse { warnings: Some(warnings).filter(|w| !w.is_empty()) }))
+}
 
 /// `GET /containers/json`
 pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 super::cases!("limits": memory_is_bounded_and_an_oom_kill_is_told, processes_are_bounded, cpu_quota_and_weight, cpuset, devices_are_denied, parents, missing_controllers_are_named);
 
 /// The value of a control file of the container's own group: v2 name, or v1 controller and name.
-fn control(d: &Daemon, id: &str, v2: &str, v1: (&str, &str)) -> Result<String> {
+pub(super) fn control(d: &Daemon, id: &str, v2: &str, v1: (&str, &str)) -> Result<String> {
     let pid = d.ok(&["inspect", "-f", "{{.State.Pid}}", id])?;
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let find = |want: &str| {
@@ -27,14 +27,14 @@ fn control(d: &Daemon, id: &str, v2: &str, v1: (&str, &str)) -> Result<String> {
     }
 }
 
-fn has(controller: &str) -> bool {
+pub(super) fn has(controller: &str) -> bool {
     let v1 = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     v1.lines().any(|l| l.split(':').nth(1).is_some_and(|n| n.split(',').any(|c| c == controller)))
         || std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
             .is_ok_and(|c| c.split_whitespace().any(|w| w == controller))
 }
 
-fn need(controller: &str) -> Result<()> {
+pub(super) fn need(controller: &str) -> Result<()> {
     if has(controller) { Ok(()) } else { skip(format!("no {controller} controller")) }
 }
 

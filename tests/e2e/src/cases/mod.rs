@@ -32,6 +32,7 @@ mod space;
 mod stop;
 mod terminal;
 mod top;
+mod update;
 
 use crate::runner::Case;
 
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         stop::cases(),
         again::cases(),
         top::cases(),
+        update::cases(),
         logs::cases(),
         log_segments::cases(),
         images::cases(),

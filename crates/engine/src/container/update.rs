@@ -1,0 +1,98 @@
+//! `update`: other limits and another restart policy for a container, at once if it runs.
+//!
+//! The kernel is told first, by the shim, which owns the group; then the record is written. If either fails, the kernel
+//! is told the old limits again and the record stays as it was.
+
+use super::{Container, prepare};
+use crate::config::{Resources, RestartPolicy};
+use crate::core::{Core, blocking};
+use crate::machine;
+use crate::pause;
+use crate::plan::update::{self, Change};
+use crate::view::Status;
+use dhow_shim::protocol::{Reply, Request};
+use dhow_types::{Error, Result};
+use std::sync::Arc;
+
+/// The protocol of the first shims that change limits.
+const CAN_UPDATE: u32 = 2;
+
+/// What is to change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) limits: Resources,
+    pub(crate) policy: Option<RestartPolicy>,
+}
+
+/// Changes it, and gives the warnings.
+pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted) -> Result<Vec<String>> {
+    let cannot = |e: Error| Error::new(e.kind(), format!("Cannot update container {}: {}", me.id, e.text()));
+    let mut record = me.record();
+    if matches!(record.state.status, Status::Removing | Status::Dead) {
+        return Err(cannot(Error::conflict("container is marked for removal and cannot be \"update\"")));
+    }
+    let had = record.host.resources.clone();
+    let change = update::limits(&had, &wanted.limits, &core.facts).map_err(cannot)?;
+    if let Some(policy) = wanted.policy {
+        update::policy(&policy, record.host.auto_remove).map_err(cannot)?;
+        record.host.restart_policy = policy;
+    }
+    record.host.resources = change.merged.clone();
+    let live = record.state.status == Status::Running && !change.is_empty();
+    let mut warnings = change.warnings.clone();
+    if live {
+        match tell(me, &change, &change.merged).await {
+            Ok(more) => warnings.extend(more),
+            Err(e) => {
+                let e = explained(core, me, e, change.merged.memory).await;
+                back(me, &change, &had).await;
+                return Err(cannot(e));
+            }
+        }
+    }
+    let (store, row) = (core.clone(), record.clone());
+    let durability = prepare::durability(&record.host);
+    let written =
+        blocking(move || store.store.db().update_container(row.id.as_str(), &row.encode()?, durability)).await;
+    if let Err(e) = written {
+        if live {
+            back(me, &change, &had).await;
+        }
+        return Err(cannot(e));
+    }
+    let mut shared = me.shared();
+    shared.record.host.resources = record.host.resources;
+    shared.record.host.restart_policy = record.host.restart_policy;
+    Ok(warnings)
+}
+
+async fn tell(me: &Container, change: &Change, all: &Resources) -> Result<Vec<String>> {
+    let link = me.running()?;
+    if me.shared().live.as_ref().is_some_and(|live| live.protocol < CAN_UPDATE) {
+        return Err(Error::unavailable("it was started by an older dhow: restart the container to use this"));
+    }
+    let resources = Box::new(change.of(all, &machine::numbers)?);
+    match link.call(Request::Update { resources }, Vec::new()).await? {
+        Reply::Updated { warnings } => Ok(warnings),
+        _ => Err(Error::system("the shim gave an answer to another question")),
+    }
+}
+
+async fn back(me: &Container, change: &Change, had: &Resources) {
+    if let Err(e) = tell(me, change, &change.back(had)).await {
+        tracing::warn!("container {}: set its old limits again: {e}", me.id.short());
+    }
+}
+
+/// The kernel says only "busy" to a limit below what is in use.
+async fn explained(core: &Arc<Core>, me: &Container, error: Error, limit: i64) -> Error {
+    let (core, record) = (core.clone(), me.record());
+    let used = blocking(move || Ok(pause::group(&core, &record)?.stats()?.memory.map_or(0, |m| m.usage))).await;
+    match used {
+        Ok(used) if limit > 0 && used > limit as u64 => {
+            let text = format!("{}: it uses {} MiB of memory now, which is more", error.text(), used >> 20);
+            Error::new(error.kind(), text)
+        }
+        _ => error,
+    }
+}
