@@ -12,6 +12,7 @@ pub mod audit;
 pub mod check;
 pub mod config;
 pub mod container;
+pub mod events;
 pub mod exec;
 pub mod filters;
 pub mod host_config;
@@ -33,6 +34,7 @@ pub use container::{
     WaitResponse,
 };
 pub use document::Empty;
+pub use events::{EventActor, EventMessage};
 pub use exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, IdResponse, ProcessConfig};
 pub use filters::Filters;
 pub use host_config::{

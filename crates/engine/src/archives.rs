@@ -38,6 +38,8 @@ pub(crate) fn load(
                         tracing::warn!("load: {warning}");
                     }
                     let reference = image.reference.as_ref().map(Reference::familiar);
+                    let id = image.id.to_string();
+                    core.events.image("load", &id, reference.as_deref().unwrap_or(&id));
                     let _ = tx.blocking_send(LoadEvent::Loaded { reference, id: image.id });
                 }
                 core.budget.changed();
@@ -52,7 +54,16 @@ pub(crate) fn load(
 /// through the channel.
 pub(crate) async fn save(core: &Arc<Core>, names: Vec<String>, platform: Option<Platform>) -> Result<SaveStream> {
     let core = core.clone();
-    let save = blocking(move || core.store.prepare_save(&names, platform.as_ref())).await?;
+    let save = blocking(move || {
+        let save = core.store.prepare_save(&names, platform.as_ref())?;
+        for name in &names {
+            if let Ok(image) = core.store.resolve(name) {
+                core.events.image("save", &image.id.to_string(), name);
+            }
+        }
+        Ok(save)
+    })
+    .await?;
     let size = save.size();
     let (to, pieces) = mpsc::channel::<Result<Piece>>(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
@@ -83,6 +94,7 @@ pub(crate) async fn import(
         Some(text) => text.parse()?,
     };
     let mut document = image::import(&platform, &changes, &comment, &Timestamp::now().to_string())?;
+    let name = reference.as_ref().map(Reference::familiar);
     document.reference = reference;
     let core = core.clone();
     blocking(move || {
@@ -90,6 +102,8 @@ pub(crate) async fn import(
         for warning in &made.warnings {
             tracing::warn!("import: {warning}");
         }
+        let id = made.id.to_string();
+        core.events.image("import", &id, &name.unwrap_or_else(|| id.clone()));
         Ok(made.id)
     })
     .await

@@ -33,7 +33,13 @@ pub(crate) async fn commit(core: &Arc<Core>, request: CommitRequest) -> Result<D
     };
     let shared = core.clone();
     blocking(move || {
+        let comment = request.comment.clone();
+        let reference = name.as_ref().map(dhow_types::Reference::familiar).unwrap_or_default();
         let made = make(&shared, &container, request, name, alone)?;
+        let id = made.id.to_string();
+        shared.events.image("create", &id, if reference.is_empty() { &id } else { &reference });
+        let more = [("comment", comment.as_str()), ("imageID", &id), ("imageRef", &reference)];
+        shared.events.container(&container.record(), "commit", &more);
         for warning in &made.warnings {
             tracing::warn!("commit {}: {warning}", container.id.short());
         }

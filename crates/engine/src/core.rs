@@ -1,5 +1,6 @@
 //! What all commands share: the store, the machine, the index of containers. No command's logic lives here.
 
+use crate::events::Events;
 use crate::exec::Execs;
 use crate::holds::Holds;
 use crate::logs::packer::Packer;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) packer: Packer,
     /// Places for health checks.
     pub(crate) probes: tokio::sync::Semaphore,
+    pub(crate) events: Arc<Events>,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
     /// Turns of containers that are started without anybody asking.
@@ -120,6 +122,10 @@ impl Dirs {
     }
     pub(crate) fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+    /// What happened, as it is told again.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.root.join("events")
     }
     pub(crate) fn sockets(&self) -> PathBuf {
         self.state.join("shims")

@@ -5,6 +5,7 @@ use crate::container::attach::{self, AttachTicket};
 use crate::container::create;
 use crate::container::update::Wanted;
 use crate::core::{Core, blocking};
+use crate::events::{self, EventStream, EventsRequest};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
@@ -116,13 +117,20 @@ impl Engine {
     /// warnings.
     pub async fn update(&self, name: &str, limits: Resources, policy: Option<RestartPolicy>) -> Result<Vec<String>> {
         let container = self.core.registry().find(name)?;
-        container.update(Wanted { limits, policy }).await
+        let warnings = container.update(Wanted { limits, policy }).await?;
+        self.core.events.container(&container.record(), "update", &[]);
+        Ok(warnings)
     }
     /// The processes of a running container; `args` are words of `ps`.
     pub async fn top(&self, name: &str, args: &str) -> Result<top::TopView> {
         let container = self.core.registry().find(name)?;
         let (core, args) = (self.core.clone(), args.to_owned());
-        blocking(move || top::top(&core, &container, &args)).await
+        blocking(move || {
+            let view = top::top(&core, &container, &args)?;
+            core.events.container(&container.record(), "top", &[]);
+            Ok(view)
+        })
+        .await
     }
     /// Sends a signal (`KILL` if `None`).
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
@@ -153,8 +161,12 @@ impl Engine {
     }
     /// Sets the size of the terminal.
     pub async fn resize(&self, name: &str, height: u16, width: u16) -> Result<()> {
-        let link = self.core.registry().find(name)?.running()?;
-        link.call(Request::Resize { exec_id: None, width, height }, Vec::new()).await.map(drop)
+        let container = self.core.registry().find(name)?;
+        container.running()?.call(Request::Resize { exec_id: None, width, height }, Vec::new()).await?;
+        let more = [("height", height.to_string()), ("width", width.to_string())];
+        let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
+        self.core.events.container(&container.record(), "resize", &more);
+        Ok(())
     }
     /// Removes a container, with its anonymous volumes if `volumes`.
     pub async fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
@@ -279,13 +291,15 @@ impl Engine {
     }
     /// Removes networks that no container uses, as far as they are not always there.
     pub async fn prune_networks(&self, request: PruneRequest) -> Result<Pruned> {
-        prune::networks(&request)
+        prune::networks(&self.core, &request)
     }
     /// The whole root of a container as a tar archive, in pieces. An error is the last of them: what came before it is
     /// of no use.
     pub async fn export(&self, name: &str) -> Result<mpsc::Receiver<Result<Vec<u8>>>> {
         let container = self.core.registry().find(name)?;
-        audit::export(&self.core, &container).await
+        let pieces = audit::export(&self.core, &container).await?;
+        self.core.events.container(&container.record(), "export", &[]);
+        Ok(pieces)
     }
     /// What a container changed, many at a time. With `measure` the size of directories that are gone is that of all
     /// that was in them. An error is the last.
@@ -312,6 +326,10 @@ impl Engine {
     /// Facts about the engine and its machine.
     pub async fn info(&self) -> Result<InfoView> {
         info::info(&self.core).await
+    }
+    /// What happens from now on, and what happened, as far as it is asked for and kept.
+    pub fn events(&self, request: EventsRequest) -> Result<EventStream> {
+        events::subscribe(&self.core.events, request)
     }
     /// Versions.
     pub fn version(&self) -> VersionView {

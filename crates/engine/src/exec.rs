@@ -51,11 +51,10 @@ impl Execs {
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Exec>> {
         self.lock().get(id).cloned().ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
     }
-    /// An exec's program ended.
-    pub(crate) fn exited(&self, id: &str, code: i32) {
-        if let Some(exec) = self.lock().get(id) {
-            exec.ended(code);
-        }
+    /// An exec's program ended. False if it is none of these.
+    fn exited(&self, id: &str, code: i32) -> bool {
+        let exec = self.lock().get(id).cloned();
+        exec.inspect(|exec| exec.ended(code)).is_some()
     }
     /// A container ended, and with it what ran in it.
     pub(crate) fn container_ended(&self, container: &ContainerId) {
@@ -105,6 +104,25 @@ impl Exec {
     }
 }
 
+/// An exec's program ended.
+pub(crate) fn died(core: &Core, container: &Container, id: &str, code: i32) {
+    if core.execs.exited(id, code) {
+        tell_died(core, container, id, code);
+    }
+}
+
+/// Tells of the end of an exec, a health check's among them.
+pub(crate) fn tell_died(core: &Core, container: &Container, id: &str, code: i32) {
+    let more = [("execID", id), ("exitCode", &code.to_string())];
+    core.events.container(&container.record(), "exec_die", &more);
+}
+
+/// Docker's name of what happens to an exec has its words in it.
+pub(crate) fn tell(core: &Core, container: &Container, what: &str, id: &str, words: &[String]) {
+    let action = format!("{what}: {}", words.join(" "));
+    core.events.container(&container.record(), action, &[("execID", id)]);
+}
+
 /// Prepares one.
 pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecRequest) -> Result<String> {
     container.awake()?;
@@ -125,7 +143,9 @@ pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecReque
     }
     let id = dhow_types::Digest::from_raw(random()?).hex();
     let exec = Exec { id: id.clone(), container: container.id.clone(), request, state: Mutex::default() };
-    core.execs.add(Arc::new(exec))?;
+    let exec = Arc::new(exec);
+    core.execs.add(exec.clone())?;
+    tell(core, container, "exec_create", &exec.id, &exec.request.cmd);
     Ok(id)
 }
 
@@ -248,6 +268,7 @@ async fn run(
     // Nobody makes it stand still before the program runs.
     let _together = container.standing.read().await;
     let link = container.awake()?;
+    tell(core, &container, "exec_start", &exec.id, &exec.request.cmd);
     match link.call(Request::Exec(Box::new(launch)), fds).await? {
         Reply::ExecStarted { pid, warnings } => {
             for warning in warnings {

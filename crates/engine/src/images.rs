@@ -101,7 +101,13 @@ pub(crate) async fn tag(core: &Arc<Core>, source: &str, repo: &str, tag: &str) -
     let name: Reference = repo.parse()?;
     let target = if tag.is_empty() { name.or_latest() } else { name.with_tag(tag)? };
     let (core, source) = (core.clone(), source.to_owned());
-    blocking(move || core.store.tag(&source, &target)).await
+    blocking(move || {
+        core.store.tag(&source, &target)?;
+        let id = core.store.resolve(&source)?.id;
+        core.events.image("tag", &id.to_string(), &target.familiar());
+        Ok(())
+    })
+    .await
 }
 
 /// Removes a name of an image, and the image with its last name.
@@ -122,7 +128,11 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
             users.sort_by_key(|u| !u.running);
             users.into_iter().next()
         };
+        let image = core.store.resolve(&name).map(|record| record.id);
         let removed = core.store.remove(&name, force, &in_use)?;
+        if let Ok(id) = image {
+            tell_removed(&core, &id, &removed);
+        }
         Ok(removed
             .into_iter()
             .map(|r| match r {
@@ -132,6 +142,18 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
             .collect())
     })
     .await
+}
+
+/// What a removal of an image did; of its layers nothing is told.
+pub(crate) fn tell_removed(core: &Core, id: &Digest, removed: &[Removed]) {
+    let text = id.to_string();
+    for one in removed {
+        match one {
+            Removed::Untagged(name) => core.events.image("untag", &text, name),
+            Removed::Deleted(gone) if gone == id => core.events.image("delete", &text, &text),
+            Removed::Deleted(_) => {}
+        }
+    }
 }
 
 #[cfg(test)]

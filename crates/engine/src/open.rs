@@ -3,6 +3,7 @@
 use crate::config::HostConfig;
 use crate::container::{Container, startup};
 use crate::core::{Core, Dirs, MAX_OWN_STARTS, blocking, random};
+use crate::events::Events;
 use crate::machine;
 use crate::network::Network;
 use crate::plan::spec;
@@ -12,6 +13,7 @@ use crate::settings::Settings;
 use crate::space::budget::{self, Budget};
 use crate::trash::{PREFIX, Trash};
 use crate::view::Status;
+use crate::volumes::Volumes;
 use dhow_cgroup::Layout;
 use dhow_store::{Durability, Store, StoreConfig};
 use dhow_types::{Context, Result};
@@ -87,6 +89,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
             id
         }
     };
+    let events = Arc::new(Events::open(&dirs.events())?);
     store.ensure_hello(settings.hello)?;
     let layout = Layout::detect().context("look at the control groups")?;
     let facts = machine::facts(&layout);
@@ -99,13 +102,14 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         network,
         filters: Default::default(),
         users: Default::default(),
-        volumes: Default::default(),
+        volumes: Volumes::new(&events),
         holds: Default::default(),
         budget: Budget::new(settings.disk_budget.clone()),
         trash,
         execs: Default::default(),
         packer: Default::default(),
         probes: tokio::sync::Semaphore::new(crate::container::probe::MAX_AT_ONCE),
+        events,
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
         starts: Semaphore::new(MAX_OWN_STARTS),

@@ -35,7 +35,10 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
         let mut shared = container.shared();
         let live = shared.run().filter(|live| live.generation == generation && !live.killed);
         match (&frozen, live) {
-            (Ok(()), Some(live)) if live.paused => return Ok(()),
+            (Ok(()), Some(live)) if live.paused => {
+                core.events.container(&shared.record, "pause", &[]);
+                return Ok(());
+            }
             (Err(e), Some(live)) => {
                 live.paused = false;
                 if gone {
@@ -62,7 +65,10 @@ pub(crate) async fn unpause(core: &Arc<Core>, name: &str) -> Result<()> {
     match thaw(core, &container).await {
         // Docker's kind of error.
         Ok(false) => Err(Error::system(format!("Container {} is not paused", container.id))),
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            core.events.container(&container.record(), "unpause", &[]);
+            Ok(())
+        }
         Err(e) => Err(Error::new(e.kind(), format!("Cannot unpause container {}: {}", container.id, e.text()))),
     }
 }

@@ -86,6 +86,8 @@ async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32, how: How
         // The whole group, because the kernel spares what left the process tree.
         _ => Request::Signal { exec_id: None, signo, all: kills && container.record().cgroup.is_some() },
     };
+    // Before it is sent: the end that it causes comes after it.
+    core.events.container(&container.record(), "kill", &[("signal", &signo.to_string())]);
     let sent = tell(container, &link, request).await;
     if sent.is_err()
         && let Some(live) = container.shared().run().filter(|_| kills)
@@ -171,7 +173,11 @@ async fn finish(
     // Before the mark is left: a signal that does not exist is none.
     text.filter(|t| !t.is_empty()).map(signal::parse).transpose()?;
     match by_hand(container, true).await? {
-        Status::Running => halt(core, container, timeout, text).await,
+        Status::Running => {
+            let note = halt(core, container, timeout, text).await?;
+            core.events.container(&container.record(), "stop", &[]);
+            Ok(note)
+        }
         _ => Ok(None),
     }
 }
@@ -244,6 +250,9 @@ pub(crate) async fn restart(
         Err(e) if e.kind() == ErrorKind::NotModified => Ok(()),
         other => other,
     };
+    if started.is_ok() {
+        core.events.container(&container.record(), "restart", &[]);
+    }
     drop(kept);
     // It may also have ended again at once, while this kept it.
     if container.record().host.auto_remove && container.status() == Status::Exited {

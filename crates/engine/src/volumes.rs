@@ -2,6 +2,7 @@
 
 use crate::copyup;
 use crate::core::{Core, Dirs, make};
+use crate::events::Events;
 use crate::holds::Held;
 use crate::plan::mounts::{Mount, Source};
 use crate::space::view::VolumeDisk;
@@ -16,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Volumes that are being made or filled: a second container that wants one waits for it alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Volumes {
+    events: Arc<Events>,
     busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
@@ -34,6 +36,10 @@ pub(crate) fn place(dirs: &Dirs, name: &str) -> PathBuf {
 }
 
 impl Volumes {
+    pub(crate) fn new(events: &Arc<Events>) -> Self {
+        Self { events: events.clone(), busy: Mutex::default() }
+    }
+
     /// Makes what the mounts of a new container need, and gives each its place on this machine.
     /// `image` is the root file system of the container, to fill new volumes from.
     pub(crate) fn prepare(
@@ -73,6 +79,7 @@ impl Volumes {
                         if !place.is_dir() {
                             let row = VolumeRow { name: name.clone(), anonymous: *anonymous, doc: document(labels)? };
                             add(dirs, store, row, durability, undo)?;
+                            self.events.volume("create", &name, &[]);
                         }
                         if *copy && (is_empty(&place)? || half_filled(&place)) {
                             fill(&image()?, &mount.destination, &place, store)?;
@@ -92,7 +99,12 @@ impl Volumes {
         let mut removed = false;
         self.one(name, || {
             removed = unused();
-            if removed { remove(&core.dirs, &core.store, &core.trash, name) } else { Ok(()) }
+            if !removed {
+                return Ok(());
+            }
+            remove(&core.dirs, &core.store, &core.trash, name)?;
+            self.events.volume("destroy", name, &[]);
+            Ok(())
         })?;
         Ok(removed)
     }
@@ -215,9 +227,13 @@ mod tests {
         crate::plan::mounts::plan(&Default::default(), &host, Vec::new()).unwrap()
     }
 
+    fn volumes(w: &World) -> Volumes {
+        Volumes::new(&Arc::new(Events::open(&w.dirs.events()).unwrap()))
+    }
+
     fn prepare(w: &World, bind: &str, undo: &mut Undo) -> Result<Vec<(Mount, String)>> {
         let image = || View::open(&[&w.image]);
-        Volumes::default().prepare(
+        volumes(w).prepare(
             (&w.dirs, &w.store),
             mount(bind),
             &image,
@@ -270,7 +286,7 @@ mod tests {
         let mounts = crate::plan::mounts::plan(&Default::default(), &host, Vec::new()).unwrap();
         let image = || View::open(&[&w.image]);
         let mut held = crate::holds::Holds::default().begin();
-        let e = Volumes::default()
+        let e = volumes(&w)
             .prepare((&w.dirs, &w.store), mounts, &image, Durability::Lazy, &mut undo, &mut held)
             .unwrap_err();
         assert!(e.text().ends_with("bind source path does not exist: /nonexistent"), "{e}");

@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, audit, check, containers, execs, images, networks, prune, system};
+use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -152,6 +152,7 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::Commit => archives::commit(engine, call).await,
         Route::ImageSave | Route::ImageSaveSeveral => archives::save(engine, call).await,
         Route::NetworkList => networks::list(engine, call).await,
+        Route::Events => events::events(engine, &call),
         Route::DhowCheck => check::check(engine, &call),
         Route::NetworkInspect => networks::inspect(engine, call).await,
         Route::SystemDf => prune::disk(engine, call).await,

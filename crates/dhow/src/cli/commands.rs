@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::{
-    Exit, archives, attach, audit, check, containers, df, exec, images, info, inspect, life, logs, making, names, port,
-    prune, ps, run, top, update,
+    Exit, archives, attach, audit, check, containers, df, events, exec, images, info, inspect, life, logs, making,
+    names, port, prune, ps, run, top, update,
 };
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
@@ -109,6 +109,7 @@ pub const COMMANDS: &[Command] = &[
     row!(["container inspect"], "More", "Show everything about containers as JSON", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, inspect::containers),
     row!(["version"], "More", "Show the versions of client and daemon", "[OPTIONS]", NONE, info::version),
     row!(["system check", "check"], "More", "Check that the store is whole, and mend it", "[OPTIONS]", NONE, check::check),
+    row!(["events", "system events"], "More", "Show what happens, and what happened", "[OPTIONS]", NONE, events::events),
     row!(["info", "system info"], "More", "Show what the daemon is and what the machine offers", "[OPTIONS]", NONE, info::info),
 ];
 
@@ -134,7 +135,6 @@ pub const UNBUILT: &[&str] = &[
     "container stats",
     "context",
     "cp",
-    "events",
     "image build",
     "image pull",
     "image push",
@@ -157,7 +157,6 @@ pub const UNBUILT: &[&str] = &[
     "stack",
     "stats",
     "swarm",
-    "system events",
     "trust",
     "volume create",
     "volume inspect",

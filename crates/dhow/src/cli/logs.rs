@@ -82,7 +82,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<()> {
 }
 
 /// A moment as the API has it, seconds and nanoseconds since 1970: from a time, a Unix time, or an age.
-fn moment(text: &str, now: jiff::Timestamp) -> Result<String> {
+pub fn moment(text: &str, now: jiff::Timestamp) -> Result<String> {
     if let Some(age) = units::duration_ns(text) {
         let then = now.as_nanosecond() - i128::from(age);
         return Ok(format!("{}.{:09}", then.div_euclid(1_000_000_000), then.rem_euclid(1_000_000_000)));

@@ -15,6 +15,7 @@ mod describe;
 mod df;
 mod df_parts;
 mod each;
+mod events;
 mod exec;
 mod file_out;
 mod global;

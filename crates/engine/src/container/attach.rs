@@ -128,6 +128,7 @@ impl AttachTicket {
                 if !request.stream {
                     return Ok(());
                 }
+                core.events.container(&container.record(), "attach", &[]);
                 let client = Pending { request, keys, framed: !self.tty, connection, leftover };
                 join(&container, client, guard).await
             }

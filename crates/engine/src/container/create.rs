@@ -32,6 +32,7 @@ pub(crate) async fn create(core: &Arc<Core>, request: CreateRequest) -> Result<C
     })
     .await?;
     let id = record.id.clone();
+    core.events.container(&record, "create", &[]);
     let container = Container::spawn(core, record);
     core.registry().insert(container);
     Ok(Created { id, warnings })

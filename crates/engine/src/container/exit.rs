@@ -3,8 +3,10 @@
 use super::restart::{self, Over};
 use super::{Container, health, remove};
 use crate::core::{Core, blocking};
+use crate::events;
 use crate::link::Report;
 use crate::logs::packer;
+use crate::record::Record;
 use crate::view::Status;
 use dhow_cgroup::Group;
 use dhow_shim::protocol::{Event, ExitStatus};
@@ -27,13 +29,21 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
         Report::Event(Event::Exited(status)) => ended(core, me, status, Over::Ended).await,
         Report::Event(Event::OomKilled) => {
             me.shared().record.state.oom_killed = true;
+            core.events.container(&me.record(), "oom", &[]);
             false
         }
         Report::Event(Event::LogTurned) => {
             packer::pack_soon(core, &me.id);
             false
         }
-        Report::Event(Event::Detached { .. } | Event::ExecExited { .. }) => false,
+        Report::Event(Event::Detached { exec_id }) => {
+            let id = exec_id.unwrap_or_default();
+            let more = [("execID", id.as_str())];
+            let (action, more) = if id.is_empty() { ("detach", &more[..0]) } else { ("exec_detach", &more[..]) };
+            core.events.container(&me.record(), action, more);
+            false
+        }
+        Report::Event(Event::ExecExited { .. }) => false,
         Report::Gone => {
             let was_running = matches!(me.status(), Status::Running | Status::Dead);
             me.shared().live = None;
@@ -100,6 +110,7 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         (shared.record.clone(), endpoint)
     };
     core.execs.container_ended(&me.id);
+    tell(core, &record);
     me.touch_image(core);
     core.budget.changed();
     // Whoever learns of the end may want the ports at once. An address alone is not missed.
@@ -152,6 +163,17 @@ pub(super) async fn remove_itself(core: &Arc<Core>, me: &Arc<Container>) -> bool
     let removed = result.is_ok();
     warn(me, result);
     removed
+}
+
+/// That it is over, and what it gives back.
+fn tell(core: &Core, record: &Record) {
+    let (code, state) = (record.state.exit_code.to_string(), &record.state);
+    let ran = match (state.started_at, state.finished_at) {
+        (Some(from), Some(to)) => to.duration_since(from).as_secs().max(0),
+        _ => 0,
+    };
+    core.events.container(record, "die", &[("execDuration", &ran.to_string()), ("exitCode", &code)]);
+    events::takes(core, record, false);
 }
 
 fn warn(me: &Container, result: Result<()>) {

@@ -188,5 +188,7 @@ pub(super) fn judged(core: &Core, me: &Container, probed: Probed) {
     if let Err(e) = written {
         tracing::warn!("container {}: keep what its health check said: {e}", me.id.short());
     }
-    let _ = changed;
+    if changed && let Some(health) = &record.state.health {
+        core.events.container(&record, format!("health_status: {}", health.status.as_str()), &[]);
+    }
 }

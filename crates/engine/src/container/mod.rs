@@ -368,8 +368,11 @@ impl Container {
                     // At once, so that an exec's exit code is known to whoever asks after its stream ended.
                     Report::Event(dhow_shim::protocol::Event::ExecExited { exec_id, exit_code, captured }) => {
                         match captured {
-                            Some(captured) => probe::heard(&mut me.shared(), &exec_id, exit_code, captured),
-                            None => core.execs.exited(&exec_id, exit_code),
+                            Some(captured) => {
+                                crate::exec::tell_died(&core, &me, &exec_id, exit_code);
+                                probe::heard(&mut me.shared(), &exec_id, exit_code, captured);
+                            }
+                            None => crate::exec::died(&core, &me, &exec_id, exit_code),
                         }
                     }
                     report => drop(me.queue.send(Command::Shim { generation, report }).await),

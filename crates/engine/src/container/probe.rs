@@ -134,6 +134,8 @@ pub(super) async fn make(
 async fn begin(core: &Arc<Core>, me: &Arc<Container>, check: &Check) -> Result<oneshot::Receiver<End>> {
     let exec_id = Digest::from_raw(random()?).hex();
     let request = ExecRequest { cmd: check.command.clone(), ..ExecRequest::default() };
+    exec::tell(core, me, "exec_create", &exec_id, &check.command);
+    exec::tell(core, me, "exec_start", &exec_id, &check.command);
     let (shared, same) = (core.clone(), me.clone());
     let process = blocking(move || exec::process(&shared, &same, &request, None)).await?;
     let launch = Exec {

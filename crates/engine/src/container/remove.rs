@@ -39,6 +39,7 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     core.execs.container_removed(&me.id);
     me.touch_image(core);
     core.budget.changed();
+    core.events.container(&record, "destroy", &[]);
     {
         let mut shared = me.shared();
         shared.pending.clear();

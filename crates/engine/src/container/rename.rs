@@ -23,6 +23,7 @@ pub(super) async fn rename(core: &Arc<Core>, me: &Arc<Container>, name: String) 
     let written = blocking(move || store.store.db().put_container(&record.row()?, durability)).await;
     let given_back = if written.is_ok() {
         me.shared().record.name = name;
+        core.events.container(&me.record(), "rename", &[("oldName", &format!("/{old}"))]);
         old
     } else {
         name

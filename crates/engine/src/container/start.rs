@@ -4,6 +4,7 @@ use super::prepare::{self, Joins, Prepared};
 use super::restart::{self, Over};
 use super::{By, Container, Live, health, remove};
 use crate::core::{Core, blocking};
+use crate::events;
 use crate::link::{Link, answer};
 use crate::plan::modes;
 use crate::plan::spec::NetworkFiles;
@@ -121,7 +122,10 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     shared.live = Some(Live::new(link, generation, protocol::VERSION));
     shared.agenda.restart = None;
     shared.starting = false;
+    let record = shared.record.clone();
     drop(shared);
+    events::takes(core, &record, true);
+    core.events.container(&record, "start", &[]);
     health::begin(core, me);
     Ok(())
 }

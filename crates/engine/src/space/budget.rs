@@ -3,6 +3,7 @@
 
 use super::{image_is_used, last_used, layers, measure, prune, size};
 use crate::core::{Core, blocking};
+use crate::images::tell_removed;
 use crate::plan::evict::{Candidate, What, choose};
 use crate::settings::DiskBudget;
 use crate::view::Status;
@@ -229,6 +230,7 @@ fn evict(core: &Core, bytes: u64, enough: Enough) -> Result<u64> {
         match &candidate.what {
             What::Image(id, own) => match core.store.remove_unused(id, false, &|id| image_is_used(core, id)) {
                 Ok(removed) => {
+                    tell_removed(core, id, &removed);
                     let bytes = prune::gone(&removed, own, &usage.layers);
                     freed += bytes;
                     let name = records.get(id).and_then(|r| r.references.first()).map(Reference::familiar);

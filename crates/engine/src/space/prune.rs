@@ -6,6 +6,7 @@ use super::{image_is_used, last_used, layers, measure, volumes_of};
 use crate::config::PruneRequest;
 use crate::container::Container;
 use crate::core::{Core, blocking};
+use crate::images::tell_removed;
 use crate::plan::evict::{Candidate, What, choose};
 use crate::plan::prune::{Filters, Thing};
 use crate::record::Record;
@@ -75,6 +76,9 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
                 Err(e) => return Err(e),
             }
         };
+        if !request.dry_run {
+            tell_removed(core, id, &removed);
+        }
         let size = if request.dry_run { bytes } else { gone(&removed, own, &usage.layers) };
         pruned.reclaimed += size;
         pruned.items.push(PrunedItem {
@@ -87,6 +91,9 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
             Removed::Untagged(name) => ImageRemoved::Untagged(name),
             Removed::Deleted(id) => ImageRemoved::Deleted(id),
         }));
+    }
+    if !request.dry_run {
+        core.events.pruned("image", pruned.reclaimed);
     }
     Ok(pruned)
 }
@@ -187,6 +194,9 @@ pub(crate) async fn containers(core: &Arc<Core>, request: PruneRequest) -> Resul
             last_used: Some(last_used(record)),
         });
     }
+    if !request.dry_run {
+        core.events.pruned("container", pruned.reclaimed);
+    }
     Ok(pruned)
 }
 
@@ -221,13 +231,19 @@ fn prune_volumes(core: &Core, request: &PruneRequest, filters: &Filters) -> Resu
         pruned.reclaimed += size;
         pruned.items.push(PrunedItem { id: volume.name, names: Vec::new(), size, last_used: None });
     }
+    if !request.dry_run {
+        core.events.pruned("volume", pruned.reclaimed);
+    }
     Ok(pruned)
 }
 
 /// Removes networks that no container uses. Those that are always there stay, and others there are none.
-pub(crate) fn networks(request: &PruneRequest) -> Result<Pruned> {
+pub(crate) fn networks(core: &Core, request: &PruneRequest) -> Result<Pruned> {
     Filters::read(request, &["label", "label!", "until"], Timestamp::now())?;
     refuse_bounds(request, "networks")?;
+    if !request.dry_run {
+        core.events.pruned("network", 0);
+    }
     Ok(Pruned::default())
 }
 

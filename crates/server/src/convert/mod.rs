@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod container;
+pub(crate) mod events;
 mod glob;
 pub(crate) mod host;
 pub(crate) mod image;

@@ -5,6 +5,7 @@ pub(crate) mod archives;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod containers;
+pub(crate) mod events;
 pub(crate) mod execs;
 pub(crate) mod images;
 pub(crate) mod networks;

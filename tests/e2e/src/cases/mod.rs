@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod df;
 mod errors;
+mod events;
 mod exec;
 mod flags;
 mod health;
@@ -50,6 +51,7 @@ pub(crate) use cases;
 pub fn all() -> Vec<Case> {
     [
         run::cases(),
+        events::cases(),
         exec::cases(),
         flags::cases(),
         health::cases(),

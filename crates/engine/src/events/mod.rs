@@ -1,0 +1,215 @@
+//! What happens to containers, images, volumes and networks: told here, kept for a while, and passed on to those who
+//! listen. Types and names are Docker's (`GET /events` of the Engine API).
+//!
+//! ```text
+//!   tell ──► file (bounded: events::store) ──► replay ──┐
+//!     └────► those who listen now (broadcast) ──────────┴─► filter ─► one subscriber
+//! ```
+//!
+//! Every event has a time of its own, later than that of the one before, so a subscriber goes on from the file to what
+//! comes live, and back to the file if it was too slow, without missing or repeating one. Nobody who tells ever waits for
+//! somebody who listens. Never here: what an event means.
+
+mod filter;
+mod store;
+mod words;
+
+pub use filter::Filters;
+pub(crate) use words::takes;
+
+use dhow_types::{Error, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{broadcast, mpsc};
+
+/// Events that a subscriber may be behind before it has to read them from the file.
+const MAX_BEHIND: usize = 256;
+/// Events that may wait for a slow client.
+const MAX_WAITING: usize = 64;
+/// Longest wait for an end that lies in the future: a year.
+const MAX_WAIT_SECONDS: i64 = 365 * 24 * 3600;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `container`, `image`, `volume`, `network`.
+    #[serde(rename = "t")]
+    pub kind: String,
+    /// What happened, as `start`, or `exec_start: sh -c date`.
+    #[serde(rename = "a")]
+    pub action: String,
+    /// To whom: an id, or a volume's name. Empty for what concerns all of a kind.
+    #[serde(rename = "i")]
+    pub id: String,
+    /// What else is known of it.
+    #[serde(rename = "m", default)]
+    pub attributes: BTreeMap<String, String>,
+    /// When, in nanoseconds since 1970. No two events of a daemon have the same.
+    #[serde(rename = "n")]
+    pub time: i64,
+}
+
+/// What a subscriber wants.
+#[derive(Clone, Debug, Default)]
+pub struct EventsRequest {
+    /// From here on; what was before is left out. None: only what comes.
+    pub since: Option<Timestamp>,
+    /// Up to here, and no longer. None: for ever.
+    pub until: Option<Timestamp>,
+    /// Which of them.
+    pub filters: Filters,
+}
+
+/// Events, as they come.
+#[derive(Debug)]
+pub struct EventStream {
+    /// An error is the last.
+    pub events: mpsc::Receiver<Result<Arc<Event>>>,
+}
+
+/// All events of an engine.
+#[derive(Debug)]
+pub(crate) struct Events {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: store::Store,
+    live: broadcast::Sender<Arc<Event>>,
+    /// The time of the last one.
+    last: i64,
+}
+
+impl Events {
+    /// Opens those of the directory `dir`.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let (store, last) = store::Store::open(dir)?;
+        Ok(Self { inner: Mutex::new(Inner { store, live: broadcast::Sender::new(MAX_BEHIND), last }) })
+    }
+
+    /// Tells one. A write to the page cache: no waiting for the disk, and none for those who listen.
+    pub(crate) fn tell(&self, kind: &str, action: impl Into<String>, id: &str, attributes: BTreeMap<String, String>) {
+        let mut event = Event { kind: kind.to_owned(), action: action.into(), id: id.to_owned(), attributes, time: 0 };
+        let mut inner = self.inner();
+        event.time = now().max(inner.last.saturating_add(1));
+        inner.last = event.time;
+        inner.store.append(&event);
+        if inner.live.receiver_count() > 0 {
+            // Fails only if the last one left just now.
+            let _ = inner.live.send(Arc::new(event));
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What comes from now on, and the time up to which everything stands in the file.
+    fn listen(&self) -> (broadcast::Receiver<Arc<Event>>, i64, store::Reader) {
+        let inner = self.inner();
+        (inner.live.subscribe(), inner.last, inner.store.reader())
+    }
+}
+
+fn now() -> i64 {
+    nanoseconds(Timestamp::now())
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// Subscribes. What is asked for is registered when this returns.
+pub(crate) fn subscribe(events: &Arc<Events>, request: EventsRequest) -> Result<EventStream> {
+    if let (Some(since), Some(until)) = (request.since, request.until)
+        && until < since
+    {
+        let text = format!("`since` time ({}) cannot be after `until` time ({})", stamp(since), stamp(until));
+        return Err(Error::invalid(text));
+    }
+    let (tx, stream) = mpsc::channel(MAX_WAITING);
+    let heard = events.listen();
+    let events = events.clone();
+    tokio::spawn(async move {
+        if let Err(e) = run(&events, heard, &request, &tx).await {
+            let _ = tx.send(Err(e)).await;
+        }
+    });
+    Ok(EventStream { events: stream })
+}
+
+/// As Docker prints moments there: seconds and nanoseconds.
+fn stamp(time: Timestamp) -> String {
+    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
+}
+
+type Out = mpsc::Sender<Result<Arc<Event>>>;
+
+async fn run(
+    events: &Arc<Events>,
+    heard: (broadcast::Receiver<Arc<Event>>, i64, store::Reader),
+    request: &EventsRequest,
+    tx: &Out,
+) -> Result<()> {
+    let (mut live, mut mark, reader) = heard;
+    let until = request.until.map_or(i64::MAX, nanoseconds);
+    let from = request.since.map_or(i64::MIN, nanoseconds);
+    // Without a beginning and an end, nothing that was is asked for.
+    if request.since.is_some() || request.until.is_some() {
+        replay(reader, from, mark.min(until), request, tx).await?;
+    } else {
+        drop(reader);
+    }
+    let left = until.saturating_sub(now());
+    if left <= 0 {
+        return Ok(());
+    }
+    let end = tokio::time::sleep(
+        std::time::Duration::from_nanos(left as u64).min(std::time::Duration::from_secs(MAX_WAIT_SECONDS as u64)),
+    );
+    tokio::pin!(end);
+    loop {
+        let next = tokio::select! {
+            next = live.recv() => next,
+            () = &mut end => return Ok(()),
+            () = tx.closed() => return Ok(()),
+        };
+        match next {
+            Ok(event) if event.time > until => return Ok(()),
+            Ok(event) => {
+                mark = event.time;
+                // A beginning may lie in the future.
+                if event.time >= from && request.filters.pass(&event) && tx.send(Ok(event)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            // It was too slow: what it missed stands in the file.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                let (again, upto, reader) = events.listen();
+                live = again;
+                replay(reader, from.max(mark.saturating_add(1)), upto.min(until), request, tx).await?;
+                mark = upto;
+            }
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        }
+    }
+}
+
+/// Sends what the file has from `from` to `upto`.
+async fn replay(reader: store::Reader, from: i64, upto: i64, request: &EventsRequest, tx: &Out) -> Result<()> {
+    let (filters, tx) = (request.filters.clone(), tx.clone());
+    crate::core::blocking(move || {
+        reader.each(&mut |event| {
+            let wanted = event.time >= from && event.time <= upto && filters.pass(&event);
+            !wanted || tx.blocking_send(Ok(Arc::new(event))).is_ok()
+        })
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;
