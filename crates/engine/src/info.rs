@@ -74,7 +74,7 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
                 "" => "json-file".into(),
                 other => other.to_owned(),
             },
-            log_drivers: vec!["json-file".into(), "none".into()],
+            log_drivers: crate::plan::log::DRIVERS.map(str::to_owned).to_vec(),
             network_drivers: vec!["bridge".into(), "host".into(), "null".into()],
             volume_drivers: vec!["local".into()],
             ipv4_forwarding: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",

@@ -78,6 +78,7 @@ fn warm_up(core: &Core) -> Result<()> {
 }
 
 fn base(settings: Settings, trash: Trash) -> Result<Core> {
+    crate::container::logging::check_defaults(&settings.log)?;
     let dirs = Dirs::prepare(&settings.root, &settings.state)?;
     let store = Store::open(&settings.root, StoreConfig { keep_blobs: settings.keep_blobs, ..StoreConfig::default() })
         .with_context(|| format!("open the store at {}", settings.root.display()))?;

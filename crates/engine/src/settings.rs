@@ -24,6 +24,8 @@ pub struct Settings {
     pub log: crate::config::LogConfig,
     /// What a stop does whose signal the container can't hear, when nobody said how long to wait.
     pub stop_unheeded: StopUnheeded,
+    /// Where systemd's journal listens.
+    pub journal_socket: PathBuf,
     /// Name servers, search domains and options of containers that don't name any.
     pub dns: Dns,
     /// How many prepared network namespaces wait.

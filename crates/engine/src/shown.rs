@@ -23,8 +23,8 @@ pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
     let mut command = merge::command(&record.config).into_iter();
     let dir = core.dirs.container(&record.id);
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    // Segments are no file that others could read.
-    let log_file = record.host.log_config.driver != "none" && record.log_store == Store::JsonFile;
+    // As in Docker: only these files are for others to read. Segments are no file that others could read.
+    let log_file = record.host.log_config.driver == "json-file" && record.log_store == Store::JsonFile;
     let running = record.state.status == Status::Running;
     ContainerView {
         path: command.next().unwrap_or_default(),

@@ -11,8 +11,25 @@ pub fn now() -> String {
     rfc3339(now.tv_sec, now.tv_nsec as u32)
 }
 
-/// A number of seconds (and nanoseconds) since 1970.
-pub fn rfc3339(secs: i64, nanos: u32) -> String {
+/// A date and a time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// The year.
+    pub year: i64,
+    /// 1 to 12.
+    pub month: i64,
+    /// 1 to 31.
+    pub day: i64,
+    /// 0 to 23.
+    pub hour: i64,
+    /// 0 to 59.
+    pub minute: i64,
+    /// 0 to 59.
+    pub second: i64,
+}
+
+/// A number of seconds since 1970, by the calendar.
+pub fn civil(secs: i64) -> Civil {
     let (day, second) = (secs.div_euclid(DAY), secs.rem_euclid(DAY));
     // Days in eras of 400 years, with years that begin in March so that the leap day is the last one.
     let shifted = day + 719_468;
@@ -23,9 +40,14 @@ pub fn rfc3339(secs: i64, nanos: u32) -> String {
     let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    Civil { year, month, day: day_of_month, hour: second / 3600, minute: second / 60 % 60, second: second % 60 }
+}
+
+/// A number of seconds (and nanoseconds) since 1970.
+pub fn rfc3339(secs: i64, nanos: u32) -> String {
+    let Civil { year, month, day, hour, minute, second } = civil(secs);
     let mut out = String::with_capacity(30);
-    let _ = write!(out, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}");
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
     if nanos > 0 {
         let _ = write!(out, ".{nanos:09}");
         out.truncate(out.trim_end_matches('0').len());

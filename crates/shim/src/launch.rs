@@ -6,6 +6,7 @@ use crate::log::Log;
 use crate::paths;
 use crate::protocol::{AttachOptions, FdIndex, Launch, OLDEST, Rootfs, VERSION};
 use crate::reactor::Reactor;
+use crate::sinks::Sink;
 use crate::stdio::{Ends, Policy, Stdio};
 use crate::supervisor::{Process, Supervisor};
 use dhow_cgroup::{Group, Layout};
@@ -96,6 +97,8 @@ pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Hos
         process.oom_score_adj = host.oom_score_adj;
     }
     let log = Log::open(&launch.log)?;
+    let sink = launch.send.take().map(Sink::open).transpose();
+    let sink = sink.context("failed to create task for container: failed to initialize logging driver")?;
     let _ = std::fs::remove_file(&launch.exit_path);
     let listener = listen(&launch.socket)?;
     undo.socket = Some(launch.socket.clone());
@@ -158,6 +161,7 @@ pub fn launch(mut launch: Box<Launch>, mut fds: Vec<Option<OwnedFd>>, host: &Hos
     supervisor.exit_path = launch.exit_path.clone();
     supervisor.pid_file = launch.pid_file.clone();
     supervisor.log = log;
+    supervisor.sink = sink;
     supervisor.private_pids = has_private_pids(&launch.spec, &namespaces);
     supervisor.exec_spec = for_exec(&launch.spec, &namespaces);
     supervisor.seccomp = launch.seccomp.take();

@@ -19,6 +19,7 @@ mod log;
 mod paths;
 pub mod protocol;
 mod reactor;
+mod sinks;
 mod stdio;
 mod supervisor;
 mod zygote;

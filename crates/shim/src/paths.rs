@@ -24,10 +24,15 @@ fn address(path: &Path) -> io::Result<(SocketAddrUnix, Option<OwnedFd>)> {
 
 /// A blocking connection to the socket at `path`.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
-    let (address, _folder) = address(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::net::connect(&socket, &address)?;
+    connect_socket(&socket, path)?;
     Ok(UnixStream::from(socket))
+}
+
+/// Connects `socket`, of whatever type, to the one at `path`.
+pub fn connect_socket(socket: impl AsFd, path: &Path) -> io::Result<()> {
+    let (address, _folder) = address(path)?;
+    Ok(rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?)
 }
 
 /// Binds `socket` to `path`, with mode 0600 whatever the umask. A socket left behind at the path is replaced; anything

@@ -18,6 +18,7 @@
 //! Rules of change: a field may be added with a serde default; anything else raises [`VERSION`]. A daemon must be able
 //! to talk to shims that an older daemon started, so a version stays understood for as long as its shims can live.
 
+pub use crate::sinks::config::{Receiver, SendConfig, SyslogAddress, SyslogConfig, SyslogFormat};
 use dhow_cgroup::GroupPath;
 use dhow_runtime::Overlay;
 use dhow_runtime::seccomp::Program;
@@ -315,6 +316,9 @@ pub struct Launch {
     pub stdin_once: bool,
     /// The log.
     pub log: LogConfig,
+    /// Who gets the output besides it.
+    #[serde(default)]
+    pub send: Option<SendConfig>,
     /// The socket the shim listens on while the container runs. Its folder exists, 0700.
     pub socket: PathBuf,
     /// Where [`ExitStatus`] is written, atomically, before anybody is told. A file that exists is replaced.
@@ -352,6 +356,9 @@ pub enum LogConfig {
         /// How many files to keep, the newest included; 0 and 1 mean that the file starts again.
         #[serde(default)]
         max_files: u32,
+        /// An object that stands in each line as `attrs`.
+        #[serde(default)]
+        attrs: Option<String>,
     },
     /// Bounded segments, for the engine's own reader.
     Segments {

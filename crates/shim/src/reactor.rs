@@ -24,6 +24,8 @@ pub enum Token {
     Process(u32),
     /// The group's out-of-memory news.
     Oom,
+    /// Where output is sent besides the log.
+    Receiver,
     /// A process's stdin can take more.
     Input(u32),
     /// A process's stdout or terminal has something.
@@ -53,6 +55,7 @@ impl Token {
             Token::Stdout(id) => (5, id, 0),
             Token::Stderr(id) => (6, id, 0),
             Token::Client { process, client } => (7, process, client),
+            Token::Receiver => (8, 0, 0),
         };
         u64::from(high) << 32 | u64::from(low & ((1 << PROCESS_BITS) - 1)) << 4 | kind
     }
@@ -68,6 +71,7 @@ impl Token {
             5 => Token::Stdout(low),
             6 => Token::Stderr(low),
             7 => Token::Client { process: low, client: high },
+            8 => Token::Receiver,
             _ => return None,
         })
     }
@@ -150,6 +154,7 @@ mod tests {
             Token::Connection(high),
             Token::Process(low),
             Token::Oom,
+            Token::Receiver,
             Token::Input(1),
             Token::Stdout(2),
             Token::Stderr(low),

@@ -14,6 +14,7 @@ use crate::capture::Capture;
 use crate::log::{Log, Stream};
 use crate::protocol::{AttachOptions, MAX_CLIENTS, MAX_LEFTOVER};
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
+use crate::sinks::Sink;
 use dhow_types::{Context, Error, ErrorKind, Result};
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
@@ -58,6 +59,8 @@ pub struct Turn<'a> {
     pub reactor: &'a Reactor,
     /// The log, for the container's own process.
     pub log: Option<&'a mut Log>,
+    /// Where its output is sent besides.
+    pub sink: Option<&'a mut Sink>,
     /// What keeps the beginning of an exec's output.
     pub capture: Option<&'a mut Capture>,
     /// A buffer of [`SCRATCH`] bytes.
@@ -93,6 +96,8 @@ pub struct Stdio {
     stdout: Option<Watched>,
     stderr: Option<Watched>,
     clients: Vec<Attached>,
+    /// Where output is sent besides the log is so far behind that nothing is read.
+    sink_full: bool,
 }
 
 impl Stdio {
@@ -108,6 +113,7 @@ impl Stdio {
             stdout: None,
             stderr: None,
             clients: Vec::new(),
+            sink_full: false,
         };
         let work = || -> std::io::Result<Self> {
             match ends {
@@ -285,6 +291,12 @@ impl Stdio {
         notice
     }
 
+    /// The sink has caught up, or not.
+    pub fn sink_moved(&mut self, full: bool, reactor: &Reactor) {
+        self.sink_full = full;
+        self.settle(reactor);
+    }
+
     /// Drops clients that are done, and brings the epoll in line with what is wanted now.
     fn settle(&mut self, reactor: &Reactor) {
         let mut at = 0;
@@ -320,9 +332,9 @@ impl Stdio {
         self.input_queue.len() < QUEUE_LIMIT
     }
 
-    /// A client is so far behind that nothing is read until it has caught up.
+    /// A client or the sink is so far behind that nothing is read until it has caught up.
     fn blocked(&self) -> bool {
-        self.clients.iter().any(Attached::is_full)
+        self.sink_full || self.clients.iter().any(Attached::is_full)
     }
 
     fn output(&self, stream: Stream) -> Option<&Watched> {
@@ -350,6 +362,10 @@ impl Stdio {
                 if let Some(capture) = &mut turn.capture {
                     capture.take(data);
                 }
+                if let Some(sink) = &mut turn.sink {
+                    sink.write(stream, data);
+                    self.sink_full = sink.is_full();
+                }
                 for client in &mut self.clients {
                     client.output(stream, data);
                 }
@@ -372,6 +388,9 @@ impl Stdio {
             fd.forget(turn.reactor);
             if let Some(log) = &mut turn.log {
                 log.finish(stream);
+            }
+            if let Some(sink) = &mut turn.sink {
+                sink.finish(stream);
             }
         }
     }

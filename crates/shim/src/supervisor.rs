@@ -19,6 +19,7 @@ use crate::launch::MAIN;
 use crate::log::{Log, Stream};
 use crate::protocol::{AttachOptions, Event, ExitStatus, MAX_CONNECTIONS, Message};
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
+use crate::sinks::Sink;
 use crate::stdio::{Notice, SCRATCH, Stdio, Turn};
 use dhow_cgroup::{Group, OomWatch};
 use dhow_runtime::seccomp::Program;
@@ -84,6 +85,8 @@ pub struct Supervisor {
     pub pid_file: Option<PathBuf>,
     /// The container's log.
     pub log: Option<Log>,
+    /// Where its output is sent besides.
+    pub sink: Option<Sink>,
     /// The end of init is the end of all processes.
     pub private_pids: bool,
     /// For execs.
@@ -123,6 +126,7 @@ impl Supervisor {
             exit_path: PathBuf::new(),
             pid_file: None,
             log: None,
+            sink: None,
             private_pids: false,
             exec_spec: Spec::default(),
             seccomp: None,
@@ -182,6 +186,7 @@ impl Supervisor {
     /// Works until nothing is left to do.
     pub fn run(mut self: Box<Self>) -> Result<()> {
         self.watch_oom();
+        self.tend_sink(Instant::now());
         let mut busy = true;
         while !self.is_over() {
             let events = self.reactor.wait(self.timeout(busy))?;
@@ -210,6 +215,11 @@ impl Supervisor {
             Token::Connection(id) => self.connection_ready(id, flags),
             Token::Process(id) => self.process_ready(id),
             Token::Oom => self.oom_ready(),
+            Token::Receiver => {
+                if let Some(sink) = &mut self.sink {
+                    sink.ready(flags);
+                }
+            }
             Token::Input(id) => {
                 if let Some(at) = self.position(id) {
                     self.processes[at].stdio.write_input(&self.reactor);
@@ -235,9 +245,9 @@ impl Supervisor {
             self.scratch = vec![0; SCRATCH];
         }
         let process = &mut self.processes[at];
-        let log = if process.id == MAIN { self.log.as_mut() } else { None };
+        let (log, sink) = if process.id == MAIN { (self.log.as_mut(), self.sink.as_mut()) } else { (None, None) };
         let capture = process.capture.as_deref_mut();
-        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, capture, scratch: &mut self.scratch })
+        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, sink, capture, scratch: &mut self.scratch })
     }
 
     fn output_ready(&mut self, id: u32, stream: Stream) {
@@ -306,11 +316,17 @@ impl Supervisor {
         if lost > 0 && error.is_empty() {
             error = format!("{lost} bytes of the log could not be written");
         }
+        let finished_at = clock::now();
+        // Waits a moment for a receiver that is slow.
+        let unsent = self.sink.take().map_or(0, Sink::close);
+        if unsent > 0 && error.is_empty() {
+            error = format!("{unsent} messages did not reach the receiver of the log");
+        }
         let status = ExitStatus {
             exit_code: ended.code,
             signal: ended.signal,
             oom_killed: oom_kills.map_or(self.oom_seen, |kills| kills > 0),
-            finished_at: clock::now(),
+            finished_at,
             pid: self.processes[at].pid,
             error,
         };
@@ -318,6 +334,17 @@ impl Supervisor {
         self.record();
         if let Some(status) = self.exit.clone() {
             self.broadcast(Event::Exited(status));
+        }
+    }
+
+    /// Does what is due for the receiver, and lets the container's process go on when it has caught up.
+    fn tend_sink(&mut self, now: Instant) {
+        let Some(sink) = &mut self.sink else { return };
+        sink.tick(now);
+        sink.watch(&self.reactor);
+        let full = sink.is_full();
+        if let Some(main) = self.processes.iter_mut().find(|p| p.id == MAIN) {
+            main.stdio.sink_moved(full, &self.reactor);
         }
     }
 
@@ -334,6 +361,7 @@ impl Supervisor {
     /// What is due without an event.
     fn after(&mut self) {
         let now = Instant::now();
+        self.tend_sink(now);
         for at in (0..self.processes.len()).rev() {
             let process = &mut self.processes[at];
             if let (None, Some(capture)) = (process.ended, &mut process.capture) {
@@ -399,11 +427,12 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Instant> {
         let retry = self.unrecorded.then(|| Instant::now() + RETRY);
+        let sink = self.sink.as_ref().and_then(Sink::deadline);
         let times = self.processes.iter().filter_map(|p| match (p.ended, &p.capture) {
             (None, Some(capture)) => capture.deadline(),
             _ => p.linger_until,
         });
-        times.chain(retry).min()
+        times.chain(retry).chain(sink).min()
     }
 
     fn timeout(&self, busy: bool) -> Option<Duration> {

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
+/// Where systemd's journal listens.
+const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// The engine behind the socket
 #[derive(Parser, Debug, Default)]
@@ -38,6 +40,12 @@ pub struct DaemonArgs {
     /// After a stop signal that PID 1 neither handles nor blocks: kill at once, or wait as Docker does (kill)
     #[arg(long, value_name = "kill|wait")]
     stop_unheeded: Option<String>,
+    /// Log driver of containers that name none (json-file)
+    #[arg(long, value_name = "NAME")]
+    log_driver: Option<String>,
+    /// Option of that driver (max-size=10m)
+    #[arg(long, value_name = "KEY=VALUE")]
+    log_opt: Vec<String>,
     /// Name of the default bridge (dhow0)
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
@@ -76,6 +84,7 @@ struct File {
     icc: Option<bool>,
     log_driver: Option<String>,
     log_opts: Option<BTreeMap<String, String>>,
+    journal_socket: Option<PathBuf>,
     dns: Option<Vec<String>>,
     dns_search: Option<Vec<String>>,
     dns_opts: Option<Vec<String>>,
@@ -161,6 +170,8 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
     if netns_pool > NETNS_POOL_MAX {
         bail!("netns-pool {netns_pool}: at most {NETNS_POOL_MAX}");
     }
+    let mut log_opts = file.log_opts.unwrap_or_default();
+    log_opts.extend(crate::flags::env::pairs("--log-opt", &args.log_opt)?);
     let engine = EngineSettings {
         root,
         state: state.clone(),
@@ -174,7 +185,8 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
         },
         cgroup_parent: args.cgroup_parent.or(file.cgroup_parent),
         hardened: file.hardened.unwrap_or(false),
-        log: LogConfig { driver: file.log_driver.unwrap_or_default(), options: file.log_opts.unwrap_or_default() },
+        log: LogConfig { driver: args.log_driver.or(file.log_driver).unwrap_or_default(), options: log_opts },
+        journal_socket: file.journal_socket.unwrap_or_else(|| JOURNAL.into()),
         dns: Dns {
             servers: file.dns.unwrap_or_default(),
             search: file.dns_search.unwrap_or_default(),

@@ -89,12 +89,16 @@ impl Pending {
 pub(crate) fn attach(core: &Arc<Core>, container: &Arc<Container>, request: AttachRequest) -> Result<AttachTicket> {
     let (tty, open_stdin, log) = {
         let shared = container.shared();
-        (shared.record.config.tty, shared.record.config.open_stdin, shared.record.host.log_config.driver.clone())
+        (
+            shared.record.config.tty,
+            shared.record.config.open_stdin,
+            crate::plan::log::readable(&shared.record.host.log_config),
+        )
     };
     let mut request = request;
     // A container without input takes none, as in Docker.
     request.stdin &= open_stdin;
-    if request.logs && log == "none" {
+    if request.logs && !log {
         return Err(logs::unreadable());
     }
     let keys = request.detach_keys.as_deref().map(keys::parse).transpose()?;

@@ -72,8 +72,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
     let mounts = core.volumes.prepare((&core.dirs, &core.store), mounts, &image, durability, &mut undo, held)?;
     let cgroup = core.group(&id, &host.resources.cgroup_parent)?;
 
-    let rotation = plan::log::options(&host.log_config.options)?;
-    let log_store = plan::log_store::choose(&host.log_config.driver, log_named, &rotation);
+    let log_store = plan::log_store::choose(&host.log_config, log_named)?;
     let record = Record::new(New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup, log_store });
     core.store.db().put_container(&record.row()?, durability)?;
     undo.keep();
@@ -234,13 +233,7 @@ fn fill_defaults(core: &Core, host: &mut HostConfig) {
     fill(&mut host.cgroupns_mode, if core.facts.pure_v2 { "private" } else { "host" });
     fill(&mut host.restart_policy.name, "no");
     fill(&mut host.runtime, "dhow");
-    if host.log_config.driver.is_empty() {
-        host.log_config.driver.clone_from(&core.settings.log.driver);
-        if host.log_config.options.is_empty() {
-            host.log_config.options.clone_from(&core.settings.log.options);
-        }
-    }
-    fill(&mut host.log_config.driver, "json-file");
+    host.log_config = plan::log::merge(&host.log_config, &core.settings.log);
     if host.shm_size == 0 {
         host.shm_size = 64 << 20;
     }
@@ -248,7 +241,7 @@ fn fill_defaults(core: &Core, host: &mut HostConfig) {
 
 /// Errors that a start would meet are better met now: names of users, devices and filters that do not exist.
 fn check_now(core: &Core, config: &ContainerConfig, host: &HostConfig) -> Result<()> {
-    plan::log::options(&host.log_config.options)?;
+    super::logging::check(config, host)?;
     plan::spec::capabilities(host, &core.facts, core.settings.hardened)?;
     if let Some(signal) = config.stop_signal.as_deref().filter(|s| !s.is_empty()) {
         plan::signal::parse(signal)?;

@@ -31,6 +31,7 @@ mod doom;
 mod exit;
 mod health;
 mod log;
+pub(crate) mod logging;
 mod prepare;
 pub(crate) mod probe;
 mod recover;

@@ -6,7 +6,6 @@ use crate::config::HostConfig;
 use crate::core::Core;
 use crate::layers::Layers;
 use crate::machine;
-use crate::plan::log_store::Store;
 use crate::plan::mounts::Source;
 use crate::plan::spec::{Input, NetworkFiles, Shm};
 use crate::plan::{self, modes, security};
@@ -16,7 +15,7 @@ use crate::users;
 use crate::view::Status;
 use dhow_net::files;
 use dhow_shim::encode_call;
-use dhow_shim::protocol::{Launch, LogConfig, Request, Rootfs, VERSION};
+use dhow_shim::protocol::{Launch, Request, Rootfs, VERSION};
 use dhow_shim::spec::NamespaceKind;
 use dhow_store::Durability;
 use dhow_store::merged::View;
@@ -123,6 +122,7 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
         attach.push(options);
         fds.push(fd);
     }
+    let (log, send) = super::logging::orders(core, &record)?;
     let launch = Launch {
         protocol: VERSION,
         id: record.id.to_string(),
@@ -134,7 +134,8 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
         init: record.host.init.unwrap_or(false),
         open_stdin: record.config.open_stdin,
         stdin_once: record.config.stdin_once,
-        log: log(core, &record)?,
+        log,
+        send,
         socket: core.dirs.socket(&record.id),
         exit_path: core.dirs.exit_file(&record.id),
         pid_file: None,
@@ -350,19 +351,4 @@ fn make_sources(record: &Record) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn log(core: &Core, record: &Record) -> Result<LogConfig> {
-    if record.host.log_config.driver == "none" {
-        return Ok(LogConfig::None);
-    }
-    if let Store::Segments { max_size, max_files } = record.log_store {
-        return Ok(LogConfig::Segments { dir: core.dirs.segments(&record.id), max_size, max_files });
-    }
-    let rotation = plan::log::options(&record.host.log_config.options)?;
-    Ok(LogConfig::JsonFile {
-        path: core.dirs.log(&record.id),
-        max_size: rotation.max_size.unwrap_or(0),
-        max_files: rotation.max_files,
-    })
 }

@@ -84,12 +84,12 @@ pub(crate) fn unreadable() -> Error {
 
 /// Starts reading.
 pub(crate) fn open(core: &Arc<Core>, container: &Arc<Container>, request: LogsRequest) -> Result<LogStream> {
-    let (tty, driver, store, running) = {
+    let (tty, readable, store, running) = {
         let shared = container.shared();
         let r = &shared.record;
-        (r.config.tty, r.host.log_config.driver.clone(), r.log_store, r.state.status == Status::Running)
+        (r.config.tty, crate::plan::log::readable(&r.host.log_config), r.log_store, r.state.status == Status::Running)
     };
-    if driver == "none" {
+    if !readable {
         return Err(unreadable());
     }
     if !request.stdout && !request.stderr {

@@ -24,7 +24,6 @@ pub fn check(request: &CreateRequest) -> Result<()> {
     check_modes(&request.config, host)?;
     security::parse(&host.security_opt)?;
     ports::check(&request.config, host)?;
-    check_log(host)?;
     check_numbers(host)?;
     for (network, endpoint) in &request.endpoints {
         let fixed = endpoint.ipv4_address.is_some() || endpoint.ipv6_address.is_some();
@@ -203,18 +202,6 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn check_log(host: &HostConfig) -> Result<()> {
-    match host.log_config.driver.as_str() {
-        "" | "json-file" => {}
-        "none" if host.log_config.options.is_empty() => return Ok(()),
-        "none" => return Err(Error::invalid("log driver none takes no options")),
-        other => {
-            return Err(Error::not_implemented(format!("log driver {other} is not built: use json-file or none")));
-        }
-    }
-    super::log::options(&host.log_config.options).map(drop)
-}
-
 fn check_numbers(host: &HostConfig) -> Result<()> {
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(Error::invalid(format!(
@@ -249,7 +236,6 @@ mod tests {
                 r.host.restart_policy.name = "always".into();
             }),
             ("unknown policy 'x'", ErrorKind::InvalidParameter, |r| r.host.restart_policy.name = "x".into()),
-            ("log driver syslog", ErrorKind::NotImplemented, |r| r.host.log_config.driver = "syslog".into()),
             ("network mine not found", ErrorKind::NotFound, |r| r.host.network_mode = "mine".into()),
             ("hostname and the UTS mode", ErrorKind::InvalidParameter, |r| {
                 r.host.uts_mode = "host".into();

@@ -3,10 +3,13 @@
 //! | asked | kept |
 //! |---|---|
 //! | no driver anywhere | segments: 1 GiB of text, or `max-size` × `max-file` |
-//! | `json-file`, at the container or in the daemon's settings | files exactly as Docker's |
-//! | `none` | – |
+//! | `json-file`, at the container or in the daemon's settings; labels, variables or a tag in its lines | files exactly as Docker's |
+//! | `local`; the readable copy of `syslog` and `journald` | segments: `max-size` × `max-file` |
+//! | `none`, or no copy | – |
 
-use super::log::Rotation;
+use super::log::{self, Files, Plan};
+use crate::config::LogConfig;
+use dhow_types::Result;
 use serde::{Deserialize, Serialize};
 
 /// Text kept of a container for which nothing else was asked.
@@ -34,14 +37,19 @@ pub enum Store {
     },
 }
 
-/// Decides for a container that is shown with `driver`; `named` if somebody asked for it by name.
-pub fn choose(driver: &str, named: bool, rotation: &Rotation) -> Store {
-    match (driver, rotation.max_size) {
-        ("none", _) => Store::JsonFile,
-        ("json-file", _) if named => Store::JsonFile,
-        (_, Some(size)) => segments(size.saturating_mul(u64::from(rotation.max_files.max(1)))),
-        (_, None) => segments(DEFAULT_TEXT),
-    }
+/// Decides for a container with `config`, defaults filled in; `named` if somebody asked for its driver by name.
+pub fn choose(config: &LogConfig, named: bool) -> Result<Store> {
+    let bounded = |files: Files| match files.max_size {
+        Some(size) => segments(size.saturating_mul(u64::from(files.max_files.max(1)))),
+        None => segments(DEFAULT_TEXT),
+    };
+    // Segments hold what was said, not what goes along with it.
+    let attrs = log::METADATA.iter().any(|option| config.options.contains_key(*option));
+    Ok(match log::plan(config)? {
+        Plan::JsonFile(files) if !named && !attrs => bounded(files),
+        Plan::Local(files) | Plan::Send { copy: Some(files), .. } => bounded(files),
+        Plan::None | Plan::JsonFile(_) | Plan::Send { copy: None, .. } => Store::JsonFile,
+    })
 }
 
 /// Segments of so much text together.
@@ -56,18 +64,25 @@ mod tests {
 
     #[test]
     fn table() {
-        let all = Rotation { max_size: None, max_files: 1 };
-        let some = Rotation { max_size: Some(20 << 20), max_files: 5 };
         let two = |max_size, max_files| Store::Segments { max_size, max_files };
-        for (driver, named, rotation, want) in [
-            ("json-file", false, all, two(16 << 20, 64)),
-            ("json-file", false, some, two((100 << 20) / 6, 6)),
-            ("json-file", true, all, Store::JsonFile),
-            ("json-file", true, some, Store::JsonFile),
-            ("none", true, all, Store::JsonFile),
-            ("local", true, some, two((100 << 20) / 6, 6)),
+        let some = [("max-size", "20m"), ("max-file", "5")];
+        for (driver, named, options, want) in [
+            ("json-file", false, &[][..], two(16 << 20, 64)),
+            ("json-file", false, &some, two(100_000_000 / 5, 5)),
+            ("json-file", false, &[("tag", "x")], Store::JsonFile),
+            ("json-file", true, &[], Store::JsonFile),
+            ("json-file", true, &some, Store::JsonFile),
+            ("none", true, &[], Store::JsonFile),
+            ("local", true, &[], two((100 << 20) / 6, 6)),
+            ("local", true, &some, two(100_000_000 / 5, 5)),
+            ("local", true, &[("max-size", "0")], two(16 << 20, 64)),
+            ("syslog", true, &[("tag", "x")], two((100 << 20) / 6, 6)),
+            ("syslog", true, &[("cache-max-size", "20m")], two(100_000_000 / 5, 5)),
+            ("journald", true, &[("cache-disabled", "true")], Store::JsonFile),
         ] {
-            assert_eq!(choose(driver, named, &rotation), want, "{driver} {named} {rotation:?}");
+            let options = options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            let config = LogConfig { driver: driver.into(), options };
+            assert_eq!(choose(&config, named).unwrap(), want, "{config:?} {named}");
         }
         assert_eq!(segments(10_000), two(2_500, 4));
         assert_eq!(segments(u64::MAX), two(u64::MAX / 1000, 1000));

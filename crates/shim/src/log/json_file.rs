@@ -5,7 +5,7 @@
 //! with a newline; so does the rest of a stream that ends without one. A crash can tear the last line only: the next
 //! start ends it, so readers skip one line that does not parse. What a reader does never lives here.
 
-use super::{MAX_PIECE, Stream};
+use super::{MAX_PIECE, Stream, whole_characters};
 use crate::clock;
 use dhow_types::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +25,8 @@ pub struct JsonFile {
     size: u64,
     max_size: u64,
     max_files: u32,
+    /// `"attrs":{…},`, or nothing; it stands in each line.
+    attrs: Box<str>,
     /// The beginning of a line whose end has not come yet, for each stream.
     partial: [Vec<u8>; 2],
     /// Bytes that could not be written, because the disk was full for example.
@@ -34,7 +36,7 @@ pub struct JsonFile {
 impl JsonFile {
     /// Opens, or creates, the file at `path`. It is turned over at `max_size` bytes, if that is not 0, and `max_files`
     /// of them are kept.
-    pub fn open(path: &Path, max_size: u64, max_files: u32) -> Result<Self> {
+    pub fn open(path: &Path, max_size: u64, max_files: u32, attrs: Option<&str>) -> Result<Self> {
         let (file, size) = open_file(path).with_context(|| format!("open the log {}", path.display()))?;
         let mut log = Self {
             path: path.to_owned(),
@@ -42,6 +44,7 @@ impl JsonFile {
             size,
             max_size,
             max_files: max_files.clamp(1, MAX_FILES),
+            attrs: attrs.map(|a| format!("\"attrs\":{a},")).unwrap_or_default().into(),
             partial: Default::default(),
             lost: 0,
         };
@@ -109,7 +112,9 @@ impl JsonFile {
         escape(text, out);
         out.extend_from_slice(b"\",\"stream\":\"");
         out.extend_from_slice(stream.name().as_bytes());
-        out.extend_from_slice(b"\",\"time\":\"");
+        out.extend_from_slice(b"\",");
+        out.extend_from_slice(self.attrs.as_bytes());
+        out.extend_from_slice(b"\"time\":\"");
         out.extend_from_slice(time.as_bytes());
         out.extend_from_slice(b"\"}\n");
     }
@@ -195,15 +200,6 @@ fn open_file(path: &Path) -> std::io::Result<(OwnedFd, u64)> {
     Ok((file, u64::try_from(size).unwrap_or(0)))
 }
 
-/// How many bytes of `piece` can be cut off without cutting a character in two; all of them when it is no UTF-8.
-fn whole_characters(piece: &[u8]) -> usize {
-    match std::str::from_utf8(piece) {
-        // The error is at the very end and only for want of more bytes.
-        Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
-        _ => piece.len(),
-    }
-}
-
 /// Adds `text` as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
@@ -242,7 +238,7 @@ mod tests {
     use serde_json::Value;
 
     fn open(dir: &Path, max_size: u64, max_files: u32) -> JsonFile {
-        JsonFile::open(&dir.join("log"), max_size, max_files).unwrap()
+        JsonFile::open(&dir.join("log"), max_size, max_files, None).unwrap()
     }
 
     /// The texts and streams of a file's lines.
@@ -324,6 +320,21 @@ mod tests {
     }
 
     #[test]
+    fn attributes_stand_in_every_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let attrs = r#"{"a":"1","tag":"\u003cx\u003e"}"#;
+        let mut log = JsonFile::open(&path, 0, 0, Some(attrs)).unwrap();
+        log.write(Stream::Stdout, b"one\ntwo\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        for line in text.lines() {
+            assert!(line.contains(&format!("\"stream\":\"stdout\",\"attrs\":{attrs},\"time\":\"")), "{line}");
+            assert_eq!(serde_json::from_str::<Value>(line).unwrap()["attrs"]["tag"], "<x>");
+        }
+    }
+
+    #[test]
     fn a_torn_line_is_ended_by_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         open(dir.path(), 0, 0).write(Stream::Stdout, b"whole\n");
@@ -340,6 +351,6 @@ mod tests {
     fn a_link_in_the_place_of_the_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/null", dir.path().join("log")).unwrap();
-        assert!(JsonFile::open(&dir.path().join("log"), 0, 0).is_err());
+        assert!(JsonFile::open(&dir.path().join("log"), 0, 0, None).is_err());
     }
 }

@@ -10,7 +10,7 @@ use json_file::JsonFile;
 use segments::Segments;
 
 /// The longest piece of a line, newline included.
-const MAX_PIECE: usize = 16 << 10;
+pub(crate) const MAX_PIECE: usize = 16 << 10;
 
 /// One of a process's two outputs. A terminal's output counts as stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Log {
     pub fn open(config: &LogConfig) -> Result<Option<Self>> {
         Ok(match config {
             LogConfig::None => None,
-            LogConfig::JsonFile { path, max_size, max_files } => {
-                Some(Log::JsonFile(JsonFile::open(path, *max_size, *max_files)?))
+            LogConfig::JsonFile { path, max_size, max_files, attrs } => {
+                Some(Log::JsonFile(JsonFile::open(path, *max_size, *max_files, attrs.as_deref())?))
             }
             LogConfig::Segments { dir, max_size, max_files } => {
                 Some(Log::Segments(Segments::open(dir, *max_size, *max_files)?))
@@ -100,5 +100,14 @@ impl Log {
             Log::JsonFile(_) => false,
             Log::Segments(log) => log.take_turned(),
         }
+    }
+}
+
+/// How many bytes of `piece` can be cut off without cutting a character in two; all of them when it is no UTF-8.
+pub(crate) fn whole_characters(piece: &[u8]) -> usize {
+    match std::str::from_utf8(piece) {
+        // The error is at the very end and only for want of more bytes.
+        Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
+        _ => piece.len(),
     }
 }

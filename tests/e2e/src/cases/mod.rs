@@ -18,6 +18,7 @@ mod layout;
 mod lifecycle;
 mod limits;
 mod log_segments;
+mod logdrivers;
 mod logs;
 mod making;
 mod network;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         again::cases(),
         top::cases(),
         update::cases(),
+        logdrivers::cases(),
         logs::cases(),
         log_segments::cases(),
         images::cases(),
