@@ -101,6 +101,9 @@ document! {
         /// end puts a copy-on-write layer over it.
         #[serde(skip_serializing_if = "is_zero")]
         rootfs: Option<String>,
+        /// Not Docker's: `unhealthy[:n]`, whether to start it again when its health check fails, at most n times in a row.
+        #[serde(skip_serializing_if = "is_zero")]
+        restart_on: String,
     }
 
     /// Where a container's output is kept.

@@ -182,9 +182,18 @@ fn empty_documents_look_as_dockers_do() {
     ] {
         assert_eq!(host[field], value, "{field}");
     }
-    for left_out in
-        ["Annotations", "Tmpfs", "Sysctls", "Runtime", "Mounts", "Init", "StorageOpt", "Rootfs", "KernelMemory"]
-    {
+    for left_out in [
+        "Annotations",
+        "Tmpfs",
+        "Sysctls",
+        "Runtime",
+        "Mounts",
+        "Init",
+        "StorageOpt",
+        "Rootfs",
+        "RestartOn",
+        "KernelMemory",
+    ] {
         assert!(host.get(left_out).is_none(), "{left_out}");
     }
     assert_eq!(json!(WaitResponse::default()), json!({"StatusCode": 0}));

@@ -184,7 +184,6 @@ async fn finish(
 
 /// Stops a running container as [`stop`] does, and has it started again after the wait that its restart policy would
 /// make, whatever the policy is; `reason` is shown meanwhile. Nothing is done if it does not run, or is being stopped.
-#[allow(dead_code, reason = "health checks call it")]
 pub(crate) async fn request_restart(core: &Arc<Core>, container: &Arc<Container>, reason: &str) -> Result<()> {
     match container.again(reason).await? {
         true => halt(core, container, None, None).await.map(drop),

@@ -26,6 +26,9 @@ pub struct HealthFlags {
     /// Time that one check may take (30s)
     #[arg(long, value_name = "TIME", help_heading = "Health")]
     pub health_timeout: Option<String>,
+    /// Restart it when it becomes unhealthy: `unhealthy`, or `unhealthy:N` for at most N times in a row
+    #[arg(long, value_name = "unhealthy[:N]", help_heading = "Health")]
+    pub restart_on: Option<String>,
     /// No health check, whatever the image says
     #[arg(long, help_heading = "Health")]
     pub no_healthcheck: bool,

@@ -94,6 +94,7 @@ pub fn build(
             .map_or([0, 0], |(rows, columns)| [rows.into(), columns.into()]),
         container_id_file: flags.cidfile.as_ref().map(|f| f.display().to_string()).unwrap_or_default(),
         rootfs: flags.rootfs.then(|| image.to_owned()),
+        restart_on: flags.health.restart_on.clone().unwrap_or_default(),
         runtime: flags.runtime.clone().unwrap_or_default(),
         restart_policy: super::restart::policy(&flags.restart)?,
         init: flags.init.then_some(true),

@@ -11,6 +11,8 @@ pub struct HostConfig {
     /// A directory of the machine as root file system instead of an image: `/path` (writes go through),
     /// `/path:ro`, or `/path:O` (writes go to an overlay that is thrown away with the container).
     pub rootfs: Option<String>,
+    /// `unhealthy[:n]`: start it again when its health check fails, at most n times in a row. Empty is never.
+    pub restart_on: String,
     /// `source:target[:options]`, where source is an absolute path or the name of a volume.
     pub binds: Vec<String>,
     /// File into which the client wrote the id; kept only.

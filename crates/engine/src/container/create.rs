@@ -47,6 +47,7 @@ fn make_container(core: &Arc<Core>, request: CreateRequest, held: &mut Held) -> 
 
     let (config, layers, root) = root(core, &id, config, &host, platform.as_deref(), &mut warnings, held)?;
     warnings.extend(plan::health::warning(&config));
+    plan::health::check_restarts(&config, &host)?;
     warnings.extend(plan::resources::adapt(&mut host.resources, &core.facts)?);
     resolve_modes(core, &mut host)?;
     let log_named = !(host.log_config.driver.is_empty() && core.settings.log.driver.is_empty());

@@ -14,6 +14,7 @@ use super::{Command, Container};
 use crate::core::Core;
 use crate::plan::health::{self as rules, Check};
 use crate::record::Record;
+use crate::stop;
 use crate::view::{HealthStatus, HealthView, Probe, StateView};
 use dhow_store::Durability;
 use jiff::Timestamp;
@@ -61,6 +62,13 @@ pub(super) fn fresh(record: &mut Record) {
         failing_streak: 0,
         ..known.unwrap_or_default()
     });
+}
+
+/// Somebody starts it: how often it was restarted for its health's sake is forgotten.
+pub(super) fn by_hand(state: &mut StateView) {
+    if let Some(health) = &mut state.health {
+        health.restarts = 0;
+    }
 }
 
 /// What stands there for one that does not run.
@@ -166,9 +174,9 @@ async fn rest(me: &Container, generation: u64, time: Duration) -> bool {
 }
 
 /// Takes a result.
-pub(super) fn judged(core: &Core, me: &Container, probed: Probed) {
+pub(super) fn judged(core: &Arc<Core>, me: &Arc<Container>, probed: Probed) {
     let Probed { generation, check, probe, since_start, _taken } = probed;
-    let (record, changed) = {
+    let (record, changed, again) = {
         let mut shared = me.shared();
         if shared.run().is_none_or(|live| live.generation != generation || live.paused) {
             return;
@@ -181,7 +189,9 @@ pub(super) fn judged(core: &Core, me: &Container, probed: Probed) {
         if !changed && !counts {
             return;
         }
-        (shared.record.clone(), changed)
+        let wanted = rules::restarts(&shared.record.host).ok().flatten();
+        let again = changed && rules::is_restarted(wanted, &mut shared.record.state.health);
+        (shared.record.clone(), changed, again)
     };
     let written =
         record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy));
@@ -190,5 +200,14 @@ pub(super) fn judged(core: &Core, me: &Container, probed: Probed) {
     }
     if changed && let Some(health) = &record.state.health {
         core.events.container(&record, format!("health_status: {}", health.status.as_str()), &[]);
+    }
+    if again {
+        let (core, me) = (core.clone(), me.clone());
+        // The stop may take its whole timeout, and the task must hear the end meanwhile.
+        tokio::spawn(async move {
+            if let Err(e) = stop::request_restart(&core, &me, HealthStatus::Unhealthy.as_str()).await {
+                tracing::warn!("container {}: restart it because it is unhealthy: {e}", me.id.short());
+            }
+        });
     }
 }

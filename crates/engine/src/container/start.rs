@@ -83,6 +83,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     };
     if by == By::Hand {
         record.marks = Marks::default();
+        health::by_hand(&mut record.state);
         record.state.restart_count = 0;
     }
     let shared_core = core.clone();

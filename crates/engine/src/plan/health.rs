@@ -3,7 +3,7 @@
 //! Rules: Docker's, as its documentation of HEALTHCHECK tells them; times count from the end of one check to the start
 //! of the next.
 
-use crate::config::{ContainerConfig, HealthConfig};
+use crate::config::{ContainerConfig, HealthConfig, HostConfig};
 use crate::view::{HealthStatus, HealthView, Probe};
 use dhow_shim::protocol::Captured;
 use dhow_types::duration::go_text;
@@ -186,8 +186,37 @@ pub struct RestartOn {
     pub limit: Option<u32>,
 }
 
+/// The annotation that says it for clients without the field.
+const ANNOTATION: &str = "dhow.restart-on";
+
+/// Whether a container is restarted for its health's sake, and what contradicts that.
+pub fn restarts(host: &HostConfig) -> Result<Option<RestartOn>> {
+    let asked = Some(host.restart_on.as_str()).filter(|t| !t.is_empty());
+    let Some(text) = asked.or(host.annotations.get(ANNOTATION).map(String::as_str)) else { return Ok(None) };
+    if host.auto_remove {
+        return Err(Error::invalid("conflicting options: cannot specify both --restart-on and --rm"));
+    }
+    restart_on(text).map(Some)
+}
+
+/// Refuses what would never happen.
+pub fn check_restarts(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    if restarts(host)?.is_some() && resolve(config).is_none() {
+        return Err(Error::invalid("--restart-on unhealthy: the container has no health check (--health-cmd)"));
+    }
+    Ok(())
+}
+
+/// Whether a container whose status has just changed is restarted; counts it.
+pub fn is_restarted(wanted: Option<RestartOn>, health: &mut Option<HealthView>) -> bool {
+    let (Some(wanted), Some(health)) = (wanted, health) else { return false };
+    let again = health.status == HealthStatus::Unhealthy && wanted.limit.is_none_or(|limit| health.restarts < limit);
+    health.restarts += u32::from(again);
+    again
+}
+
 /// Reads `unhealthy[:n]`.
-pub fn restart_on(text: &str) -> Result<RestartOn> {
+fn restart_on(text: &str) -> Result<RestartOn> {
     let wrong = || {
         Error::invalid(format!(
             "invalid --restart-on {text:?}: want unhealthy, or unhealthy:N for at most N times in a row"
@@ -403,6 +432,34 @@ mod tests {
         assert!(warning(&ContainerConfig::default()).is_none());
         assert!(warning(&config(&[])).unwrap().contains("--health-cmd"));
         assert!(warning(&config(&["WASM", "x"])).unwrap().contains("\"WASM\""));
+    }
+
+    #[test]
+    fn what_contradicts_restarts() {
+        let host = |restart_on: &str| HostConfig { restart_on: restart_on.into(), ..HostConfig::default() };
+        let always = Some(RestartOn { limit: None });
+        assert_eq!(restarts(&host("")).unwrap(), None);
+        assert_eq!(restarts(&host("unhealthy")).unwrap(), always);
+        let annotations = [(ANNOTATION.to_owned(), "unhealthy:2".to_owned())].into();
+        let annotated = HostConfig { annotations, ..host("") };
+        assert_eq!(restarts(&annotated).unwrap(), Some(RestartOn { limit: Some(2) }));
+        assert!(restarts(&HostConfig { auto_remove: true, ..annotated.clone() }).unwrap_err().text().contains("--rm"));
+        assert_eq!(restarts(&HostConfig { restart_on: "unhealthy".into(), ..annotated.clone() }).unwrap(), always);
+        check_restarts(&config(&["CMD", "x"]), &annotated).unwrap();
+        check_restarts(&ContainerConfig::default(), &host("")).unwrap();
+        assert!(check_restarts(&config(&["NONE"]), &annotated).unwrap_err().text().contains("no health check"));
+    }
+
+    #[test]
+    fn restarts_in_a_row_are_counted() {
+        let ill = HealthView { status: Unhealthy, ..HealthView::default() };
+        let mut health = Some(ill);
+        let twice = Some(RestartOn { limit: Some(2) });
+        let got: Vec<bool> = (0..4).map(|_| is_restarted(twice, &mut health)).collect();
+        assert_eq!(got, [true, true, false, false]);
+        assert!(is_restarted(Some(RestartOn { limit: None }), &mut health) && !is_restarted(None, &mut health));
+        let mut well = Some(HealthView { status: Healthy, ..HealthView::default() });
+        assert!(!is_restarted(twice, &mut well) && !is_restarted(twice, &mut None));
     }
 
     #[test]

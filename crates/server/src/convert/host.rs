@@ -101,6 +101,7 @@ pub(super) fn to_engine(host: api::HostConfig) -> Result<engine::HostConfig> {
         readonly_paths,
         init,
         rootfs,
+        restart_on,
     } = host;
     refuse("HostConfig.Cgroup", !cgroup.is_empty(), "use CgroupParent to choose the control group")?;
     refuse("HostConfig.KernelMemory", kernel_memory != 0, "current kernels have no such limit; use Memory")?;
@@ -110,6 +111,7 @@ pub(super) fn to_engine(host: api::HostConfig) -> Result<engine::HostConfig> {
     refuse("HostConfig.IOMaximumBandwidth", io_maximum_bandwidth != 0, WINDOWS)?;
     Ok(engine::HostConfig {
         rootfs,
+        restart_on,
         binds: binds.unwrap_or_default(),
         container_id_file,
         log_config: engine::LogConfig { driver: log_config.r#type, options: log_config.config.unwrap_or_default() },
@@ -189,6 +191,7 @@ pub(super) fn to_engine(host: api::HostConfig) -> Result<engine::HostConfig> {
 pub(super) fn to_api(host: engine::HostConfig) -> api::HostConfig {
     let engine::HostConfig {
         rootfs,
+        restart_on,
         binds,
         container_id_file,
         log_config,
@@ -334,6 +337,7 @@ pub(super) fn to_api(host: engine::HostConfig) -> api::HostConfig {
         readonly_paths,
         init,
         rootfs,
+        restart_on,
     }
 }
 

@@ -10,6 +10,7 @@ super::cases!("health":
     a_file_as_switch, last_five_and_no_more_than_fits, what_takes_too_long, of_the_image_and_of_the_request, kinds,
     whose_user_and_directory, what_is_refused, nothing_without_a_check, goes_on_after_the_daemon, stands_still_when_paused,
     ends_and_begins_with_the_run, many_at_once, docker_and_docker_py,
+    restarted_when_unhealthy, what_restarts_contradict,
 );
 
 /// A container whose health hangs on `/ok`.
@@ -320,6 +321,58 @@ fn many_at_once(w: &World) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn restarted_when_unhealthy(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let count = |name: &str| Ok::<_, anyhow::Error>(d.inspect(name)?["RestartCount"].as_u64().unwrap_or(0));
+    // Heeds the stop signal, so that the end is one.
+    let ill = ["--health-cmd", "false", "--health-interval", "20ms", "--health-retries", "1", "--init"];
+    let run = |name: &str, more: &[&str]| {
+        d.ok(&[&["run", "-d", "--name", name], &ill[..], more, &["busybox", "sleep", "1000"]].concat())
+    };
+    run("twice", &["--restart-on", "unhealthy:2"])?;
+    run("noted", &["--annotation", "dhow.restart-on=unhealthy:1"])?;
+    run("never", &[])?;
+    until("the last restart", || Ok((count("twice")? == 2 && count("noted")? == 1).then_some(())))?;
+    for name in ["twice", "noted", "never"] {
+        becomes(&d, name, "unhealthy")?;
+        checked(&d, name)?;
+        ensure!(d.inspect(name)?["State"]["Status"] == "running", "{name}");
+    }
+    ensure!((count("twice")?, count("noted")?, count("never")?) == (2, 1, 0));
+    // A success in between, and it begins anew.
+    let well = ["--health-cmd", "test -e /ok", "--health-interval", "20ms", "--health-retries", "1", "--init"];
+    d.ok(&[&["run", "-d", "--name", "anew"], &well[..], &["--restart-on", "unhealthy:1", "busybox", "sleep", "1000"]]
+        .concat())?;
+    for n in 1..=2 {
+        until("a restart", || Ok((count("anew")? == n).then_some(())))?;
+        until("the file", || Ok(d.cli(&["exec", "anew", "touch", "/ok"])?.code.eq(&0).then_some(())))?;
+        becomes(&d, "anew", "healthy")?;
+        d.ok(&["exec", "anew", "rm", "/ok"])?;
+    }
+    // Stopped by hand, it stays so.
+    d.ok(&["stop", "twice"])?;
+    ensure!(d.inspect("twice")?["State"]["Status"] == "exited");
+    d.ok(&["start", "twice"])?;
+    until("two more restarts", || Ok((count("twice")? == 2).then_some(())))
+}
+
+fn what_restarts_contradict(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let check = ["--health-cmd", "true"];
+    for (flags, text) in [
+        (&["--restart-on", "unhealthy"][..], "the container has no health check (--health-cmd)"),
+        (&["--restart-on", "ill", "--health-cmd", "true"], "invalid --restart-on \"ill\""),
+        (&["--restart-on", "unhealthy:0", "--health-cmd", "true"], "at most N times in a row"),
+        (&["--restart-on", "unhealthy", "--rm", "--health-cmd", "true"], "both --restart-on and --rm"),
+    ] {
+        let ran = d.cli(&[&["create"], flags, &["busybox", "true"]].concat())?;
+        ensure!(ran.code != 0 && ran.err.contains(text), "{} {}", ran.code, ran.err);
+    }
+    let id = d.ok(&[&["create", "--restart-on", "unhealthy:3"], &check[..], &["busybox", "true"]].concat())?;
+    ensure!(d.inspect(&id)?["HostConfig"]["RestartOn"] == "unhealthy:3");
+    d.ok(&["rm", &id]).map(drop)
 }
 
 const PY: &str = r#"
