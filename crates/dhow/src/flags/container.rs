@@ -1,5 +1,6 @@
 //! The flags that `run` and `create` share: Docker's names, shapes and groups.
 
+use super::values;
 use clap::Args;
 
 /// Everything that describes a container on the command line.
@@ -15,7 +16,7 @@ pub struct ContainerFlags {
     #[arg(short, long, help_heading = "General")]
     pub tty: bool,
     /// Connect to stdin, stdout or stderr only
-    #[arg(short, long, value_name = "STREAM", help_heading = "General")]
+    #[arg(short, long, value_name = "STREAM", help_heading = "General", value_parser = values::stream)]
     pub attach: Vec<String>,
     /// Remove the container, and its anonymous volumes, when it ends
     #[arg(long, help_heading = "General")]
@@ -33,7 +34,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "FILE", help_heading = "General")]
     pub cidfile: Option<std::path::PathBuf>,
     /// Label (KEY=VALUE)
-    #[arg(short, long, help_heading = "General")]
+    #[arg(short, long, help_heading = "General", value_parser = values::label)]
     pub label: Vec<String>,
     /// Read labels from a file
     #[arg(long, value_name = "FILE", help_heading = "General")]
@@ -85,7 +86,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Process")]
     pub stop_timeout: Option<i64>,
     /// Resource limit of the process (NAME=SOFT[:HARD])
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Process")]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Process", value_parser = values::ulimit)]
     pub ulimit: Vec<String>,
     /// How its health is checked
     #[command(flatten)]
@@ -110,7 +111,7 @@ pub struct ContainerFlags {
     #[arg(long, help_heading = "Files")]
     pub read_only: bool,
     /// Size of /dev/shm
-    #[arg(long, value_name = "BYTES", help_heading = "Files")]
+    #[arg(long, value_name = "BYTES", help_heading = "Files", value_parser = values::size)]
     pub shm_size: Option<String>,
 
     /// Network: bridge, host, none or container:NAME
@@ -141,7 +142,7 @@ pub struct ContainerFlags {
     #[arg(long, help_heading = "Network")]
     pub domainname: Option<String>,
     /// Name server
-    #[arg(long, value_name = "IP", help_heading = "Network")]
+    #[arg(long, value_name = "IP", help_heading = "Network", value_parser = values::address)]
     pub dns: Vec<String>,
     /// Option in resolv.conf
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", help_heading = "Network")]
@@ -157,13 +158,13 @@ pub struct ContainerFlags {
     pub mac_address: Option<String>,
 
     /// Memory limit (b, k, m, g)
-    #[arg(short, long, value_name = "BYTES", help_heading = "Limits")]
+    #[arg(short, long, value_name = "BYTES", help_heading = "Limits", value_parser = values::size)]
     pub memory: Option<String>,
     /// Memory and swap together; -1 for no limit on swap
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, help_heading = "Limits")]
     pub memory_swap: Option<String>,
     /// Memory to which it is pressed back under pressure
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits", value_parser = values::size)]
     pub memory_reservation: Option<String>,
     /// How readily the kernel swaps (0-100)
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, help_heading = "Limits")]
@@ -178,7 +179,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Limits")]
     pub oom_score_adj: Option<i64>,
     /// Number of CPUs
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", help_heading = "Limits", value_parser = values::cpus)]
     pub cpus: Option<String>,
     /// Weight against other containers (1024 is usual)
     #[arg(short = 'c', long, value_name = "N", help_heading = "Limits")]
@@ -208,19 +209,19 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub blkio_weight: Option<u16>,
     /// Block I/O weight for a device (DEVICE:WEIGHT)
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits")]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
     pub blkio_weight_device: Vec<String>,
     /// Read at most so many bytes a second (DEVICE:BYTES)
-    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits")]
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_value)]
     pub device_read_bps: Vec<String>,
     /// Write at most so many bytes a second
-    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits")]
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_value)]
     pub device_write_bps: Vec<String>,
     /// Read at most so many times a second (DEVICE:N)
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits")]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
     pub device_read_iops: Vec<String>,
     /// Write at most so many times a second
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits")]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
     pub device_write_iops: Vec<String>,
     /// Group under which the container's group is made
     #[arg(long, value_name = "PATH", help_heading = "Limits")]
@@ -245,7 +246,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "RULE", help_heading = "Isolation")]
     pub device_cgroup_rule: Vec<String>,
     /// Kernel setting of the container's namespaces (NAME=VALUE)
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Isolation")]
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Isolation", value_parser = values::sysctl)]
     pub sysctl: Vec<String>,
     /// Isolation technology: only `default`
     #[arg(long, value_name = "TECHNOLOGY", help_heading = "Isolation")]

@@ -14,4 +14,5 @@ pub mod request;
 pub mod restart;
 pub mod scan;
 pub mod table;
+pub mod values;
 pub mod volumes;
