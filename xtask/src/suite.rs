@@ -11,6 +11,8 @@ use std::process::Command;
 const PACKAGES: &[&str] = &[
     "binutils",
     "busybox-static",
+    // with zsh: shells whose completion is tested
+    "fish",
     "gcc",
     "iproute2",
     "libc6-dev",
@@ -29,6 +31,7 @@ const PACKAGES: &[&str] = &[
     "sqlite3",
     "strace",
     "util-linux",
+    "zsh",
     "zstd",
 ];
 

@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::{
-    Exit, archives, attach, audit, check, containers, df, events, exec, images, info, inspect, life, logs, making,
-    names, port, prune, ps, run, top, update,
+    Exit, archives, attach, audit, check, complete, containers, df, events, exec, images, info, inspect, life, logs,
+    making, names, port, prune, ps, run, top, update,
 };
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
@@ -110,6 +110,7 @@ pub const COMMANDS: &[Command] = &[
     row!(["version"], "More", "Show the versions of client and daemon", "[OPTIONS]", NONE, info::version),
     row!(["system check", "check"], "More", "Check that the store is whole, and mend it", "[OPTIONS]", NONE, check::check),
     row!(["events", "system events"], "More", "Show what happens, and what happened", "[OPTIONS]", NONE, events::events),
+    row!(["completion"], "More", "Print a script that completes words in bash, zsh or fish", "SHELL", ONE, complete::completion),
     row!(["info", "system info"], "More", "Show what the daemon is and what the machine offers", "[OPTIONS]", NONE, info::info),
 ];
 

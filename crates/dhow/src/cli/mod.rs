@@ -8,6 +8,7 @@ mod audit;
 mod autostart;
 pub mod check;
 pub mod commands;
+mod complete;
 mod config;
 mod containers;
 pub mod context;
@@ -96,6 +97,9 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
         Then::HelpOf(words) => return help_of(words),
         Then::Command(name, words) => (name, words),
     };
+    if name == complete::WORD {
+        return Ok(complete::main(&words));
+    }
     if name == describe::WORD {
         output::line(describe::all().to_string());
         return Ok(0);

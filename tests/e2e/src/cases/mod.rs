@@ -4,6 +4,7 @@ mod again;
 mod archive;
 mod budget;
 mod clients;
+mod completion;
 mod crash;
 mod df;
 mod errors;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         flags::cases(),
         health::cases(),
+        completion::cases(),
         lifecycle::cases(),
         pause::cases(),
         stop::cases(),
