@@ -12,6 +12,7 @@ mod conntrack;
 mod device;
 pub mod files;
 mod firewall;
+mod holder;
 mod model;
 mod netlink;
 mod netns;

@@ -4,6 +4,7 @@
 //! The sockets never listen: packets are translated before they would reach them, and without the firewall a client
 //! is refused rather than left waiting.
 
+use crate::holder;
 use crate::model::{BoundPort, PortBinding, Protocol};
 use dhow_types::{ContainerId, Error, Result};
 use rustix::io::Errno;
@@ -58,9 +59,14 @@ impl Ports {
         for binding in bindings {
             match state.reserve_one(owner, binding, self.ephemeral) {
                 Ok(port) => bound.push(port),
-                Err(e) => {
+                Err(refused) => {
                     state.held.truncate(before);
-                    return Err(e);
+                    // The search reads much of /proc: not while others wait.
+                    drop(state);
+                    return Err(match refused.in_use.as_ref().and_then(holder::of) {
+                        Some(program) => refused.error.advised(format!("by {program}")),
+                        None => refused.error,
+                    });
                 }
             }
         }
@@ -86,8 +92,21 @@ impl Ports {
     }
 }
 
+/// A port that could not be had.
+struct Refused {
+    error: Error,
+    /// Some other program has this one.
+    in_use: Option<BoundPort>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, in_use: None }
+    }
+}
+
 enum Taken {
-    ByOurs,
+    ByOurs(ContainerId),
     ByOther(Errno),
 }
 
@@ -96,7 +115,10 @@ impl Taken {
     fn into_error(self, port: &BoundPort) -> Error {
         let BoundPort { host_ip, host_port, protocol, .. } = port;
         match self {
-            Self::ByOurs => Error::system(format!("Bind for {host_ip}:{host_port} failed: port is already allocated")),
+            Self::ByOurs(owner) => Error::system(format!(
+                "Bind for {host_ip}:{host_port} failed: port is already allocated: by container {}",
+                owner.short()
+            )),
             Self::ByOther(e) => Error::from(std::io::Error::from(e))
                 .prefixed(format!("failed to bind host port {host_ip}:{host_port}/{protocol}")),
         }
@@ -104,7 +126,12 @@ impl Taken {
 }
 
 impl State {
-    fn reserve_one(&mut self, owner: &ContainerId, binding: &PortBinding, ephemeral: (u16, u16)) -> Result<BoundPort> {
+    fn reserve_one(
+        &mut self,
+        owner: &ContainerId,
+        binding: &PortBinding,
+        ephemeral: (u16, u16),
+    ) -> Result<BoundPort, Refused> {
         let at = |host_port| BoundPort {
             protocol: binding.protocol,
             container_port: binding.container_port,
@@ -120,7 +147,7 @@ impl State {
                 Box::new((start..=last).chain(first..start))
             }
         };
-        let mut failure = None;
+        let (mut failure, mut in_use) = (None, None);
         for host_port in candidates {
             let port = at(host_port);
             match self.try_bind(owner, &port) {
@@ -131,25 +158,27 @@ impl State {
                     return Ok(port);
                 }
                 // Another port of the range may do; an address that is not this host's never will.
-                Err(e @ (Taken::ByOurs | Taken::ByOther(Errno::ADDRINUSE | Errno::ACCESS))) => {
+                Err(e @ (Taken::ByOurs(_) | Taken::ByOther(Errno::ADDRINUSE | Errno::ACCESS))) => {
+                    in_use = matches!(e, Taken::ByOther(Errno::ADDRINUSE)).then(|| port.clone());
                     failure = Some(e.into_error(&port));
                 }
-                Err(e) => return Err(e.into_error(&port)),
+                Err(e) => return Err(e.into_error(&port).into()),
             }
         }
         match (failure, binding.host_ports) {
-            (Some(e), Some((first, last))) if first == last => Err(e),
-            (Some(e), Some((first, last))) => Err(e.prefixed(format!("no port of {first}-{last} is free"))),
+            (Some(e), Some((first, last))) if first == last => Err(Refused { error: e, in_use }),
+            (Some(e), Some((first, last))) => Err(e.prefixed(format!("no port of {first}-{last} is free")).into()),
             (_, _) => Err(Error::new(
                 dhow_types::ErrorKind::Exhausted,
                 format!("all ports of {}-{} are allocated; free one or name a port", ephemeral.0, ephemeral.1),
-            )),
+            )
+            .into()),
         }
     }
 
     fn try_bind(&mut self, owner: &ContainerId, port: &BoundPort) -> Result<(), Taken> {
-        if self.held.iter().any(|h| collide(&h.port, port)) {
-            return Err(Taken::ByOurs);
+        if let Some(holder) = self.held.iter().find(|h| collide(&h.port, port)) {
+            return Err(Taken::ByOurs(holder.owner.clone()));
         }
         let socket = bind(port).map_err(Taken::ByOther)?;
         self.held.push(Held { owner: owner.clone(), port: port.clone(), _socket: socket });
@@ -205,14 +234,17 @@ mod tests {
             let held = ports.reserve(&id(1), &[tcp(None, 8080)]).unwrap();
             ports.reserve(&id(1), &[binding(Protocol::Udp, None, Some((8080, 8080)))]).unwrap();
             let e = ports.reserve(&id(2), &[tcp(None, 8080)]).unwrap_err();
-            assert_eq!(e.text(), "Bind for 0.0.0.0:8080 failed: port is already allocated");
+            let by = format!("port is already allocated: by container {}", id(1).short());
+            assert_eq!(e.text(), format!("Bind for 0.0.0.0:8080 failed: {by}"));
             let e = ports.reserve(&id(2), &[tcp(local, 9), tcp(local, 8080)]).unwrap_err();
-            assert_eq!(e.text(), "Bind for 127.0.0.1:8080 failed: port is already allocated");
+            assert_eq!(e.text(), format!("Bind for 127.0.0.1:8080 failed: {by}"));
             ports.reserve(&id(3), &[tcp(local, 9)]).expect("the failed request must have freed its first port");
 
             let _foreign = std::net::TcpListener::bind("127.0.0.1:7000").unwrap();
             let e = ports.reserve(&id(2), &[tcp(None, 7000)]).unwrap_err();
-            assert_eq!(e.text(), "failed to bind host port 0.0.0.0:7000/tcp: address already in use");
+            let words = "failed to bind host port 0.0.0.0:7000/tcp: address already in use: by ";
+            let me = format!("(process {})", std::process::id());
+            assert!(e.text().starts_with(words) && e.text().ends_with(&me), "{e}");
             let e = ports.reserve(&id(2), &[tcp(Some(Ipv4Addr::new(203, 0, 113, 9)), 1)]).unwrap_err();
             assert!(e.text().contains("203.0.113.9:1/tcp: cannot assign requested address"), "{e}");
 

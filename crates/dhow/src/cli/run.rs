@@ -7,7 +7,7 @@ use crate::flags::container::ContainerFlags;
 use crate::flags::request::{self, Caller};
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
+use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, WaitResponse};
 use dhow_client::{Client, Error, query};
 
 /// Docker's exit code when the engine, not the program, failed.
@@ -131,6 +131,9 @@ fn create_container(
             Some(Error::Api { status: 404, message }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
                 "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
             ),
+            Some(Error::Api { status: 409, message }) if message.contains("is already in use by container") => {
+                anyhow::anyhow!("{}", name_taken(client, &e.to_string(), flags.name.as_deref().unwrap_or_default()))
+            }
             _ => e,
         })?;
     for warning in &made.warnings {
@@ -140,6 +143,19 @@ fn create_container(
         std::fs::write(file, &made.id).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(made)
+}
+
+/// What an error says of a name that is taken, with the state of who has it and the ways on.
+fn name_taken(client: &Client, error: &str, name: &str) -> String {
+    let name = name.trim_start_matches('/');
+    let holder = client.sibling().get::<ContainerInspect>(&format!("/containers/{}/json", query::encode(name)));
+    let (state, force) = match holder.map(|c| c.state) {
+        Ok(state) => (format!(" It is {}.", state.status), if state.running { " -f" } else { "" }),
+        Err(_) => (String::new(), ""),
+    };
+    format!(
+        "{error}{state} `dhow rm{force} {name}` removes it, `dhow start {name}` starts it, --name takes another name"
+    )
 }
 
 /// `dhow run`.

@@ -9,6 +9,11 @@ use dhow_types::{Error, Result};
 /// Largest number of additional groups (the kernel's NGROUPS_MAX).
 const MAX_GROUPS: usize = 65536;
 
+/// Names that are compared with one that is not there, the longest of them, and how many are told.
+const MAX_COMPARED: usize = 1000;
+const MAX_NAME: usize = 64;
+const MAX_NEAREST: usize = 3;
+
 /// A resolved user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -72,7 +77,8 @@ pub fn resolve(spec: &str, add: &[String], passwd: &str, group: &str) -> Result<
         (None, None) if user_part.is_empty() => {}
         (None, None) => {
             return Err(Error::invalid(format!(
-                "unable to find user {user_part}: no matching entries in passwd file of the container"
+                "unable to find user {user_part}: no matching entries in passwd file of the container{}",
+                nearest(user_part, users(passwd).map(|u| u.name))
             )));
         }
     }
@@ -104,8 +110,39 @@ fn group_id(text: &str, file: &str) -> Result<u32> {
         return Ok(n);
     }
     groups(file).find(|g| g.name == text).map(|g| g.gid).ok_or_else(|| {
-        Error::invalid(format!("unable to find group {text}: no matching entries in group file of the container"))
+        Error::invalid(format!(
+            "unable to find group {text}: no matching entries in group file of the container{}",
+            nearest(text, groups(file).map(|g| g.name))
+        ))
     })
+}
+
+/// The names most like `wanted`, for an error.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut near: Vec<(usize, &str)> = names
+        .take(MAX_COMPARED)
+        .filter(|name| name.len() <= MAX_NAME)
+        .map(|name| (distance(wanted, name), name))
+        .filter(|(steps, _)| wanted.len() <= MAX_NAME && *steps <= wanted.len().max(3) / 2)
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    let near: Vec<&str> = near.into_iter().take(MAX_NEAREST).map(|(_, name)| name).collect();
+    if near.is_empty() { String::new() } else { format!(": did you mean {}?", near.join(", ")) }
+}
+
+/// How many letters are to be added, taken away or changed to make one of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut above_left = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (above_left + usize::from(x != y)).min(above + 1).min(row[j] + 1);
+            above_left = above;
+        }
+    }
+    row[b.len()]
 }
 
 fn users(text: &str) -> impl Iterator<Item = User<'_>> {
@@ -199,5 +236,21 @@ mod tests {
             Identity { groups: vec![0], home: "/".into(), ..Default::default() }
         );
         assert!(resolve("root", &[], "", "").is_err());
+    }
+
+    #[test]
+    fn names_that_are_meant() {
+        let names = || ["root", "www-data", "nobody", "daemon"].into_iter();
+        for (wanted, want) in [
+            ("wwwdata", ": did you mean www-data?"),
+            ("nobdy", ": did you mean nobody?"),
+            ("rot", ": did you mean root?"),
+            ("postgres", ""),
+            ("", ""),
+        ] {
+            assert_eq!(nearest(wanted, names()), want, "{wanted}");
+        }
+        assert_eq!(nearest(&"x".repeat(100_000), names()), "");
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting"), distance("a", "a")), (3, 3, 0));
     }
 }

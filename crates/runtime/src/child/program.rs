@@ -3,9 +3,10 @@
 use crate::plan::ProcessPlan;
 use dhow_sys::exec::{self, CStringArray};
 use dhow_types::{Error, ErrorKind, Result};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, accessat, stat, statvfs};
 use rustix::io::Errno;
 use std::ffi::CString;
+use std::path::Path;
 
 /// How much of a file is looked at to tell why the kernel would not run it.
 const HEAD: usize = 4096;
@@ -20,6 +21,7 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<CString> {
             Err(Errno::NOENT) => Err(not_found(format!("exec: {name:?}: stat {name}: no such file or directory"))),
             Err(Errno::NOTDIR) => Err(not_found(format!("exec: {name:?}: stat {name}: not a directory"))),
             Err(Errno::ISDIR) => Err(not_executable(format!("exec: {name:?}: is a directory"))),
+            Err(Errno::ACCESS) if noexec(name).is_some() => Err(on_noexec(name)),
             Err(e) => Err(not_executable(format!("exec: {name:?}: {}", words(e)))),
         };
     }
@@ -35,8 +37,12 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<CString> {
     if denied {
         return Err(not_executable(format!("exec: {name:?}: permission denied")));
     }
-    Err(not_found(format!("exec: {name:?}: executable file not found in $PATH")))
+    let flag = if name.starts_with('-') { FLAG } else { "" };
+    Err(not_found(format!("exec: {name:?}: executable file not found in $PATH{flag}")))
 }
+
+/// For a command that begins like a flag.
+const FLAG: &str = ": what stands after the image is the command, so put flags before the image";
 
 fn runnable(path: &str) -> rustix::io::Result<()> {
     let kind = FileType::from_raw_mode(stat(path)?.st_mode);
@@ -66,6 +72,10 @@ fn explain(path: &str, errno: Errno) -> Error {
     let head = read_head(path).unwrap_or_default();
     match errno {
         Errno::NOENT => match interpreter(&head) {
+            Some(interpreter) if first_line(&head).is_some_and(|line| line.ends_with(b"\r")) => not_found(format!(
+                "exec: {path:?}: no such file or directory: its first line ends in CR LF, as on Windows, and names the \
+                 interpreter {interpreter:?} with a CR: convert the file by `dos2unix`, and set `git config core.autocrlf input`"
+            )),
             Some(interpreter) => not_found(format!(
                 "exec: {path:?}: no such file or directory: its interpreter {interpreter:?} is not in the container"
             )),
@@ -86,7 +96,12 @@ fn explain(path: &str, errno: Errno) -> Error {
             };
             not_executable(format!("exec: {path:?}: exec format error: {why}"))
         }
+        Errno::ACCESS if noexec(path).is_some() => on_noexec(path),
         Errno::ACCESS => match interpreter(&head) {
+            Some(interpreter) if noexec(&interpreter).is_some() => not_executable(format!(
+                "exec: {path:?}: permission denied: its interpreter {interpreter:?} lies in {}, which is mounted noexec",
+                noexec(&interpreter).unwrap_or_default()
+            )),
             Some(interpreter) if runnable(path).is_ok() => not_executable(format!(
                 "exec: {path:?}: permission denied (for it, for its interpreter {interpreter:?}, or by a noexec mount)"
             )),
@@ -94,6 +109,24 @@ fn explain(path: &str, errno: Errno) -> Error {
         },
         e => not_executable(format!("exec: {path:?}: {}", words(e))),
     }
+}
+
+/// The first line of a script, without its end.
+fn first_line(head: &[u8]) -> Option<&[u8]> {
+    head.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()
+}
+
+/// Where the noexec mount begins that the file lies on, if it lies on one.
+fn noexec(path: &str) -> Option<String> {
+    let denies = |p: &Path| statvfs(p).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    // A link says nothing of where it leads.
+    let path = std::fs::canonicalize(path).ok()?;
+    denies(&path).then(|| path.ancestors().take_while(|p| denies(p)).last().unwrap_or(&path).display().to_string())
+}
+
+fn on_noexec(path: &str) -> Error {
+    let mount = noexec(path).unwrap_or_default();
+    not_executable(format!("exec: {path:?}: permission denied: {mount} is mounted noexec"))
 }
 
 fn not_found(text: String) -> Error {

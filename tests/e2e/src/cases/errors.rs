@@ -4,7 +4,7 @@ use crate::runner::World;
 use anyhow::{Result, ensure};
 
 super::cases!("errors":
-    unknown_words, missing_programs, interpreters_and_architectures, nothing_is_left_behind, api_errors, unbuilt_parts_are_refused_by_name, no_daemon,
+    unknown_words, missing_programs, interpreters_and_architectures, causes_of_programs, names_and_ports_taken, nothing_is_left_behind, api_errors, unbuilt_parts_are_refused_by_name, no_daemon,
 );
 
 fn unknown_words(w: &World) -> Result<()> {
@@ -52,6 +52,52 @@ fn interpreters_and_architectures(w: &World) -> Result<()> {
     run("/bin/script")?.fails(127, &["/usr/bin/nopy"])?;
     run("/bin/foreign")?.fails(126, &["exec format error"])?;
     run("/bin/empty-text")?.fails(126, &["exec format error"])?;
+    Ok(())
+}
+
+fn causes_of_programs(w: &World) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let d = w.daemon()?;
+    let dir = d.dir.path().join("causes");
+    std::fs::create_dir_all(&dir)?;
+    for (name, text) in [("crlf", "#!/bin/sh\r\necho no\r\n"), ("script", "#!/bin/sh\necho works\n")] {
+        std::fs::write(dir.join(name), text)?;
+        std::fs::set_permissions(dir.join(name), PermissionsExt::from_mode(0o755))?;
+    }
+    let volume = format!("{}:/s", dir.display());
+    let run = |words: &[&str]| d.cli(&[&["run", "--rm", "-v", &volume], words].concat());
+    run(&["busybox", "/s/crlf"])?.fails(127, &["no such file or directory", "ends in CR LF", "dos2unix"])?;
+    ensure!(run(&["busybox", "/s/script"])?.ok()? == "works");
+    // Anything that begins like a flag, and is none for the program either.
+    run(&["busybox", "-p", "80:80"])?
+        .fails(127, &["\"-p\": executable file not found", "put flags before the image"])?;
+    let copy = "cp /s/script /t/x && /t/x";
+    run(&["--tmpfs", "/t:noexec", "busybox", "sh", "-c", "mkdir /t/d && cp /s/script /t/d/x && /t/d/x"])?
+        .fails(126, &["Permission denied"])?;
+    ensure!(run(&["--tmpfs", "/t:exec", "busybox", "sh", "-c", copy])?.ok()? == "works");
+    let id = d.ok(&["run", "-d", "--tmpfs", "/t:noexec", "-v", &volume, "busybox", "sleep", "1000"])?;
+    d.ok(&["exec", &id, "sh", "-c", "mkdir /t/d && cp /s/script /t/d/x"])?;
+    d.cli(&["exec", &id, "/t/d/x"])?.fails(126, &["permission denied", "/t is mounted noexec"])?;
+    ensure!(d.ok(&["exec", &id, "/s/script"])? == "works");
+    d.ok(&["rm", "-f", &id])?;
+    run(&["-u", "rot", "busybox", "true"])?.fails(125, &["unable to find user rot", "did you mean root?"])?;
+    run(&["-u", "root:rot", "busybox", "true"])?.fails(125, &["unable to find group rot", "did you mean root?"])?;
+    run(&["-u", "root:root", "busybox", "true"])?.ok()?;
+    Ok(())
+}
+
+fn names_and_ports_taken(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let id = d.ok(&["create", "--name", "taken", "busybox", "true"])?;
+    d.cli(&["create", "--name", "taken", "busybox"])?
+        .fails(125, &["already in use by container", &id, "It is created.", "`dhow rm taken`"])?;
+    d.ok(&["rm", "taken"])?;
+    let id = d.ok(&["run", "-d", "--name", "taken", "-p", "8090:80", "busybox", "sleep", "1000"])?;
+    d.cli(&["create", "--name", "taken", "busybox"])?.fails(125, &["It is running.", "`dhow rm -f taken`"])?;
+    let words = ["port is already allocated", &format!("by container {}", &id[..12])];
+    d.cli(&["run", "--rm", "-p", "8090:80", "busybox", "true"])?.fails(125, &words)?;
+    d.ok(&["rm", "-f", "taken"])?;
+    d.ok(&["run", "--rm", "--name", "taken", "-p", "8090:80", "busybox", "true"])?;
     Ok(())
 }
 
