@@ -12,8 +12,8 @@ const MAX_LIST: u64 = 16 << 20;
 /// `nginx (process 812)`.
 pub(crate) fn of(port: &BoundPort) -> Option<String> {
     let lists = match port.protocol {
-        Protocol::Tcp => ["/proc/self/net/tcp", "/proc/self/net/tcp6"],
-        Protocol::Udp => ["/proc/self/net/udp", "/proc/self/net/udp6"],
+        Protocol::Tcp => ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"],
+        Protocol::Udp => ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"],
     };
     let inodes: Vec<u64> = lists.iter().filter_map(|l| read(l)).flat_map(|text| sockets(&text, port)).collect();
     let mut left = MAX_DESCRIPTORS;
