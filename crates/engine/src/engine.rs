@@ -2,8 +2,8 @@
 
 use crate::config::*;
 use crate::container::attach::{self, AttachTicket};
-use crate::container::create;
 use crate::container::update::Wanted;
+use crate::container::{Container, create};
 use crate::core::{Core, blocking};
 use crate::events::{self, EventStream, EventsRequest};
 use crate::settings::Settings;
@@ -177,36 +177,48 @@ impl Engine {
         let container = self.core.registry().find(name)?;
         let mut view = shown::view(&self.core, &container);
         if size {
-            self.measure(&container.record(), &mut view).await?;
+            let (own, all) = self.measure(&container.record()).await?;
+            (view.size_rw, view.size_root_fs) = (Some(own), Some(all));
         }
         Ok(view)
     }
-    async fn measure(&self, record: &crate::record::Record, view: &mut ContainerView) -> Result<()> {
+    async fn measure(&self, record: &crate::record::Record) -> Result<(i64, i64)> {
         let (core, record) = (self.core.clone(), record.clone());
-        let (own, all) = blocking(move || shown::sizes(&core, &record)).await?;
-        view.size_rw = Some(own);
-        view.size_root_fs = Some(all);
-        Ok(())
+        blocking(move || shown::sizes(&core, &record)).await
     }
     /// The containers, newest first.
-    pub async fn list(&self, request: ListRequest) -> Result<Vec<ContainerView>> {
-        let all = self.core.registry().all();
-        let views = all.iter().map(|c| shown::view(&self.core, c)).collect();
-        let mut chosen = self.select(views, &request)?;
-        if request.size {
-            for view in &mut chosen {
-                let record = self.core.registry().find(view.id.as_str())?.record();
-                self.measure(&record, view).await?;
+    pub async fn list(&self, request: ListRequest) -> Result<Vec<Summary>> {
+        let chosen = self.choose(&request)?;
+        let mut out = Vec::with_capacity(chosen.len());
+        for (container, paused) in chosen {
+            let mut summary = shown::summary(&self.core.root_id, &container.shared().record, paused);
+            if request.size {
+                summary.sizes = Some(self.measure(&container.record()).await?);
             }
+            out.push(summary);
         }
-        Ok(chosen)
+        Ok(out)
     }
-    fn select(&self, views: Vec<ContainerView>, request: &ListRequest) -> Result<Vec<ContainerView>> {
+    /// The containers that a list shows, newest first, and whether each is paused.
+    fn choose(&self, request: &ListRequest) -> Result<Vec<(Arc<Container>, bool)>> {
         let context = list::Context {
             find: &|name| Ok(self.core.registry().find(name)?.record().created),
             image: &|name| self.core.store.resolve(name).ok().map(|i| i.id),
         };
-        list::select(views, request, &context)
+        let wanted = list::Wanted::read(request, &context)?;
+        let root_id = &self.core.root_id;
+        let network_id = |name: &str| shown::network_id_of(root_id, name);
+        let mut chosen = Vec::new();
+        for container in self.core.registry().all() {
+            let paused = container.is_paused();
+            let shared = container.shared();
+            if wanted.takes(&shared.record, list::Beside { paused, network_id: &network_id }) {
+                chosen.push((shared.record.created, container.clone(), paused));
+            }
+        }
+        chosen.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        chosen.truncate(request.limit.filter(|n| *n > 0).unwrap_or(usize::MAX));
+        Ok(chosen.into_iter().map(|(_, container, paused)| (container, paused)).collect())
     }
     /// Prepares one more program in a running container and gives its id.
     pub async fn exec_create(&self, name: &str, request: ExecRequest) -> Result<String> {

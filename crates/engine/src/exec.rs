@@ -11,7 +11,7 @@ use dhow_shim::spec::{ConsoleSize, Process, User};
 use dhow_store::merged::View;
 use dhow_types::{ContainerId, Context, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,28 +37,37 @@ struct State {
     exit_code: Option<i32>,
 }
 
-/// All execs, by id.
+/// All execs.
 #[derive(Debug, Default)]
 pub(crate) struct Execs {
-    all: Mutex<HashMap<String, Arc<Exec>>>,
+    table: Mutex<Table>,
+}
+
+/// Each is in both, so that neither an id nor a container is looked for among all.
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<String, Arc<Exec>>,
+    /// Oldest first.
+    by_container: HashMap<ContainerId, VecDeque<Arc<Exec>>>,
 }
 
 impl Execs {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Exec>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Finds one.
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Exec>> {
-        self.lock().get(id).cloned().ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+        let missing = || Error::not_found(format!("No such exec instance: {id}"));
+        self.lock().by_id.get(id).cloned().ok_or_else(missing)
     }
     /// An exec's program ended. False if it is none of these.
     fn exited(&self, id: &str, code: i32) -> bool {
-        let exec = self.lock().get(id).cloned();
+        let exec = self.lock().by_id.get(id).cloned();
         exec.inspect(|exec| exec.ended(code)).is_some()
     }
     /// A container ended, and with it what ran in it.
     pub(crate) fn container_ended(&self, container: &ContainerId) {
-        for exec in self.lock().values().filter(|e| e.container == *container) {
+        for exec in self.lock().by_container.get(container).into_iter().flatten() {
             if exec.state().running {
                 exec.ended(KILLED);
             }
@@ -66,30 +75,33 @@ impl Execs {
     }
     /// A container is gone, and the memory of its execs.
     pub(crate) fn container_removed(&self, container: &ContainerId) {
-        self.lock().retain(|_, e| e.container != *container);
+        let mut table = self.lock();
+        for exec in table.by_container.remove(container).into_iter().flatten() {
+            table.by_id.remove(&exec.id);
+        }
     }
     /// Ids of the execs of a container that were not yet started or run.
     pub(crate) fn alive(&self, container: &ContainerId) -> Vec<String> {
-        let all = self.lock();
-        let mut ids: Vec<String> = all
-            .values()
-            .filter(|e| e.container == *container && e.state().exit_code.is_none())
-            .map(|e| e.id.clone())
-            .collect();
+        let table = self.lock();
+        let own = table.by_container.get(container).into_iter().flatten();
+        let mut ids: Vec<String> = own.filter(|e| e.state().exit_code.is_none()).map(|e| e.id.clone()).collect();
         ids.sort();
         ids
     }
     fn add(&self, exec: Arc<Exec>) -> Result<()> {
-        let mut all = self.lock();
-        let own: Vec<&Arc<Exec>> = all.values().filter(|e| e.container == exec.container).collect();
+        let mut table = self.lock();
+        let Table { by_id, by_container } = &mut *table;
+        let own = by_container.entry(exec.container.clone()).or_default();
         if own.len() >= MAX_EXECS {
-            let done = own.iter().find(|e| e.state().exit_code.is_some()).map(|e| e.id.clone());
-            let Some(done) = done else {
+            let Some(done) = own.iter().position(|e| e.state().exit_code.is_some()) else {
                 return Err(Error::new(ErrorKind::Exhausted, format!("a container can have {MAX_EXECS} execs")));
             };
-            all.remove(&done);
+            if let Some(done) = own.remove(done) {
+                by_id.remove(&done.id);
+            }
         }
-        all.insert(exec.id.clone(), exec);
+        own.push_back(exec.clone());
+        by_id.insert(exec.id.clone(), exec);
         Ok(())
     }
 }
@@ -357,4 +369,49 @@ pub(crate) async fn resize(core: &Arc<Core>, id: &str, height: u16, width: u16) 
     }
     let link = link(core, &exec)?;
     link.call(Request::Resize { exec_id: Some(exec.id.clone()), width, height }, Vec::new()).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(container: &ContainerId, number: usize) -> Arc<Exec> {
+        let request = ExecRequest { cmd: vec!["true".into()], ..ExecRequest::default() };
+        let id = format!("{}-{number}", container.short());
+        Arc::new(Exec { id, container: container.clone(), request, state: Mutex::default() })
+    }
+
+    #[test]
+    fn the_oldest_that_ended_is_forgotten_first_and_others_are_left_alone() {
+        let execs = Execs::default();
+        let [a, b] = [[1; 32], [2; 32]].map(ContainerId::from_raw);
+        execs.add(exec(&b, 0)).unwrap();
+        for number in 0..MAX_EXECS {
+            execs.add(exec(&a, number)).unwrap();
+        }
+        assert_eq!(execs.add(exec(&a, MAX_EXECS)).unwrap_err().kind(), ErrorKind::Exhausted);
+        let id = |number: usize| format!("{}-{number}", a.short());
+        execs.exited(&id(5), 0);
+        execs.exited(&id(3), 1);
+        execs.add(exec(&a, MAX_EXECS)).unwrap();
+        assert!(execs.find(&id(3)).is_err(), "the older of the two that ended");
+        assert_eq!(execs.find(&id(5)).unwrap().state().exit_code, Some(0));
+        assert_eq!(execs.alive(&a).len(), MAX_EXECS - 1);
+        execs.container_removed(&a);
+        assert!(execs.find(&id(5)).is_err() && execs.alive(&a).is_empty());
+        assert_eq!(execs.alive(&b).len(), 1);
+        assert_eq!(execs.lock().by_id.len(), 1);
+    }
+
+    #[test]
+    fn what_runs_ends_with_its_container() {
+        let execs = Execs::default();
+        let a = ContainerId::from_raw([1; 32]);
+        let (running, waiting) = (exec(&a, 0), exec(&a, 1));
+        running.state().running = true;
+        execs.add(running.clone()).unwrap();
+        execs.add(waiting.clone()).unwrap();
+        execs.container_ended(&a);
+        assert_eq!((running.state().exit_code, waiting.state().exit_code), (Some(KILLED), None));
+    }
 }

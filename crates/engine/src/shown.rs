@@ -7,7 +7,7 @@ use crate::plan::log_store::Store;
 use crate::plan::mounts::{Mount, Source};
 use crate::plan::{merge, modes, ports};
 use crate::record::{Record, Root};
-use crate::view::{ContainerView, EndpointView, MountPoint, NetworkView, Status};
+use crate::view::{ContainerView, EndpointView, MountPoint, NetworkView, StateView, Status, Summary};
 use dhow_types::Result;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -39,7 +39,7 @@ pub(crate) fn view(core: &Core, container: &Container) -> ContainerView {
         log_path: if log_file { core.dirs.log(&record.id).to_string_lossy().into_owned() } else { String::new() },
         graph: graph(core, &record),
         mounts: record.mounts.iter().map(|(m, place)| mount_point(m, place)).collect(),
-        network: network(core, &record, running),
+        network: network(&core.root_id, &record, running),
         exec_ids: core.execs.alive(&record.id),
         size_rw: None,
         size_root_fs: None,
@@ -97,12 +97,41 @@ fn mount_point(mount: &Mount, place: &str) -> MountPoint {
     out
 }
 
-/// The id of a network: the same as long as the root lives.
-pub(crate) fn network_id(core: &Core, name: &str) -> String {
-    dhow_types::Digest::of(format!("network {name} of {}", core.root_id).as_bytes()).hex()
+/// What a list says of a container. The store is not asked: a list of a thousand would ask it a thousand times.
+pub(crate) fn summary(root_id: &str, record: &Record, paused: bool) -> Summary {
+    let mut command = merge::command(&record.config).into_iter();
+    Summary {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        created: record.created,
+        path: command.next().unwrap_or_default(),
+        args: command.collect(),
+        state: StateView { paused, ..record.state.clone() },
+        image: record.root.image(),
+        image_name: match &record.host.rootfs {
+            Some(rootfs) if record.config.image.is_empty() => rootfs.clone(),
+            _ => record.config.image.clone(),
+        },
+        labels: record.config.labels.clone(),
+        network_mode: record.host.network_mode.clone(),
+        annotations: record.host.annotations.clone(),
+        network: network(root_id, record, record.state.status == Status::Running),
+        mounts: record.mounts.iter().map(|(m, place)| mount_point(m, place)).collect(),
+        sizes: None,
+    }
 }
 
-fn network(core: &Core, record: &Record, running: bool) -> NetworkView {
+/// The id of a network: the same as long as the root lives.
+pub(crate) fn network_id(core: &Core, name: &str) -> String {
+    network_id_of(&core.root_id, name)
+}
+
+/// The same, of the root of that id.
+pub(crate) fn network_id_of(root_id: &str, name: &str) -> String {
+    dhow_types::Digest::of(format!("network {name} of {root_id}").as_bytes()).hex()
+}
+
+fn network(root_id: &str, record: &Record, running: bool) -> NetworkView {
     let mode = modes::network(&record.host.network_mode).unwrap_or(modes::Network::None);
     let name = match mode {
         _ if record.config.network_disabled => "none",
@@ -114,7 +143,7 @@ fn network(core: &Core, record: &Record, running: bool) -> NetworkView {
     let config: EndpointConfig = record.endpoints.get(name).cloned().unwrap_or_default();
     let mut endpoint = EndpointView { config, ..EndpointView::default() };
     if running {
-        endpoint.network_id = network_id(core, name);
+        endpoint.network_id = network_id_of(root_id, name);
         endpoint.endpoint_id = dhow_types::Digest::of(format!("endpoint {name} {}", record.id).as_bytes()).hex();
     }
     let mut bound = &Vec::new();

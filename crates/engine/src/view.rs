@@ -138,6 +138,39 @@ pub struct ContainerView {
     pub cgroup: String,
 }
 
+/// What a list says of one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without slash.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The program.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its state.
+    pub state: StateView,
+    /// The image's id, `None` with a directory of the machine as root.
+    pub image: Option<Digest>,
+    /// The image as it was asked for, or that directory.
+    pub image_name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// `bridge`, `host`, `none`, `container:ID`.
+    pub network_mode: String,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Network side.
+    pub network: NetworkView,
+    /// Mounts as Docker shows them.
+    pub mounts: Vec<MountPoint>,
+    /// Bytes in the writable layer and of the whole root file system, if asked.
+    pub sizes: Option<(i64, i64)>,
+}
+
 /// A mount of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

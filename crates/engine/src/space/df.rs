@@ -45,7 +45,8 @@ fn view(core: &Arc<Core>) -> Result<DiskView> {
     let mut own = usage.own;
     let mut of_containers = usage.containers.clone();
     for container in core.registry().all() {
-        let view = shown::view(core, &container);
+        let paused = container.is_paused();
+        let view = shown::summary(&core.root_id, &container.shared().record, paused);
         for name in volumes_of(&container.shared().record) {
             *volume_uses.entry(name.to_owned()).or_default() += 1;
         }

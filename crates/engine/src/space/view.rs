@@ -1,6 +1,6 @@
 //! Disk usage and prunes as adapters see them. All sizes are bytes of allocated blocks, as `du` counts them.
 
-use crate::view::{ContainerView, ImageRemoved, ImageView};
+use crate::view::{ImageRemoved, ImageView, Summary};
 use dhow_store::usage::OwnUsage;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub struct ImageDisk {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerDisk {
     /// The container.
-    pub view: ContainerView,
+    pub view: Summary,
     /// Its writable layer and small files.
     pub files: u64,
     /// Its logs.

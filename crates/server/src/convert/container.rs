@@ -3,7 +3,7 @@
 use super::{config, host, mounts, network, or_null, time};
 use dhow_api as api;
 use dhow_api::ApiVersion;
-use dhow_engine::view::{ContainerView, ExecView, HealthView, Probe, StateView, Status, WaitResult};
+use dhow_engine::view::{ContainerView, ExecView, HealthView, Probe, StateView, Status, Summary, WaitResult};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -153,39 +153,36 @@ fn health(health: HealthView) -> api::Health {
 }
 
 /// One line of `GET /containers/json`.
-pub(crate) fn summary(view: ContainerView, now: Timestamp, version: ApiVersion) -> api::ContainerSummary {
-    let running = view.state.status == Status::Running;
+pub(crate) fn summary(of: Summary, now: Timestamp, version: ApiVersion) -> api::ContainerSummary {
+    let running = of.state.status == Status::Running;
+    let (size_rw, size_root_fs) = of.sizes.unwrap_or_default();
     let health = api::HealthSummary {
-        status: view.state.health.as_ref().map_or("none", |h| h.status.as_str()).to_owned(),
-        failing_streak: view.state.health.as_ref().map_or(0, |h| h.failing_streak.into()),
-    };
-    let image = match view.host.rootfs {
-        Some(rootfs) if view.config.image.is_empty() => rootfs,
-        _ => view.config.image,
+        status: of.state.health.as_ref().map_or("none", |h| h.status.as_str()).to_owned(),
+        failing_streak: of.state.health.as_ref().map_or(0, |h| h.failing_streak.into()),
     };
     api::ContainerSummary {
-        id: view.id.as_str().to_owned(),
-        names: vec![format!("/{}", view.name)],
-        image,
-        image_id: view.image.map_or_else(String::new, |id| id.to_string()),
+        id: of.id.as_str().to_owned(),
+        names: vec![format!("/{}", of.name)],
+        image: of.image_name,
+        image_id: of.image.map_or_else(String::new, |id| id.to_string()),
         image_manifest_descriptor: None,
-        command: command_line(&view.path, &view.args),
-        created: view.created.as_second(),
-        ports: if running { ports(&view.network.ports) } else { Vec::new() },
-        size_rw: view.size_rw.unwrap_or(0),
-        size_root_fs: view.size_root_fs.unwrap_or(0),
-        labels: view.config.labels,
-        state: view.state.as_str().to_owned(),
-        status: view.state.summary(now),
+        command: command_line(&of.path, &of.args),
+        created: of.created.as_second(),
+        ports: if running { ports(&of.network.ports) } else { Vec::new() },
+        size_rw,
+        size_root_fs,
+        labels: of.labels,
+        state: of.state.as_str().to_owned(),
+        status: of.state.summary(now),
         host_config: api::ContainerSummaryHostConfig {
-            network_mode: view.host.network_mode,
-            annotations: or_null(view.host.annotations),
+            network_mode: of.network_mode,
+            annotations: or_null(of.annotations),
         },
         health: (version >= ApiVersion::new(1, 52)).then_some(health),
         network_settings: api::ContainerSummaryNetworks {
-            networks: network::settings_by_network(view.network.endpoints),
+            networks: network::settings_by_network(of.network.endpoints),
         },
-        mounts: view.mounts.into_iter().map(mounts::point).collect(),
+        mounts: of.mounts.into_iter().map(mounts::point).collect(),
     }
 }
 
