@@ -44,4 +44,4 @@ pub use mounts::GroupMount;
 pub use oom::OomWatch;
 pub use path::{GroupPath, Parent};
 pub use resources::Resources;
-pub use stats::Stats;
+pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -59,6 +59,9 @@ pub struct MemoryStats {
     pub swap: Option<u64>,
     /// The kernel's `memory.stat`, as it names things on this kind of hierarchy.
     pub stat: BTreeMap<String, u64>,
+    /// How often memory ran out, where the kernel tells (v2).
+    #[serde(default)]
+    pub ooms: Option<u64>,
     /// Tasks that were killed because memory ran out.
     pub oom_kills: u64,
 }
@@ -144,6 +147,7 @@ impl Group {
                     failures: number(dir, "memory.failcnt")?.unwrap_or(0),
                     swap: both.map(|b| b.saturating_sub(usage)),
                     stat: pairs(&text(dir, "memory.stat")?),
+                    ooms: None,
                     oom_kills: self.oom_kills()?,
                 });
             }
@@ -158,6 +162,7 @@ impl Group {
                         failures: *events.get("max").unwrap_or(&0),
                         swap: number(dir, "memory.swap.current")?,
                         stat: pairs(&text(dir, "memory.stat")?),
+                        ooms: Some(*events.get("oom").unwrap_or(&0)),
                         oom_kills: *events.get("oom_kill").unwrap_or(&0),
                     });
                 }

@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
 use crate::view::*;
-use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stop, top};
+use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stats, stop, top};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
 use dhow_types::{Digest, Error, ErrorKind, Platform, Result};
@@ -131,6 +131,10 @@ impl Engine {
             Ok(view)
         })
         .await
+    }
+    /// What a container uses, for as long as the receiver lives.
+    pub fn stats(&self, name: &str, request: stats::StatsRequest) -> Result<mpsc::Receiver<StatsView>> {
+        stats::stats(&self.core, name, request)
     }
     /// Sends a signal (`KILL` if `None`).
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {

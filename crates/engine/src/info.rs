@@ -104,7 +104,7 @@ fn warnings(core: &Core) -> Vec<String> {
     out
 }
 
-fn memory() -> u64 {
+pub(crate) fn memory() -> u64 {
     let text = read("/proc/meminfo");
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
     let kib: u64 = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);

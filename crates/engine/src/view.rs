@@ -5,6 +5,7 @@ mod health;
 pub use health::{HealthStatus, HealthView, Probe};
 
 use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};
+pub use dhow_cgroup::{IoStats, MemoryStats, Stats as GroupStats};
 use dhow_types::{ContainerId, Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -261,6 +262,50 @@ pub struct ExecView {
     pub request: ExecRequest,
     /// Its input can still be written.
     pub open_stdin: bool,
+}
+
+/// What a container uses, at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatsView {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without slash.
+    pub name: String,
+    /// The moment; `None` if it does not run.
+    pub read: Option<Timestamp>,
+    /// The sample before, to compare with.
+    pub before: Option<(Timestamp, Used)>,
+    /// What it has used so far.
+    pub used: Option<Used>,
+}
+
+/// What a container has used since it was started, and its machine since that was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Used {
+    /// As its control group counts.
+    pub group: GroupStats,
+    /// Time that all processors of the machine spent, idle or not.
+    pub system_ns: u64,
+    /// Processors of the machine.
+    pub online_cpus: u32,
+    /// Memory of the machine.
+    pub memory_total: u64,
+    /// By device; `None` on the machine's own network.
+    pub networks: Option<BTreeMap<String, Traffic>>,
+}
+
+/// What went through one network device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the kernel's words")]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
 }
 
 /// What `create` gives back.

@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, system};
+use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, stats, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -130,6 +130,7 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ContainerRename => containers::rename(engine, call).await,
         Route::ContainerUpdate => containers::update(engine, call).await,
         Route::ContainerTop => containers::top(engine, call).await,
+        Route::ContainerStats => stats::stats(engine, &call),
         Route::ContainerResize => containers::resize(engine, call).await,
         Route::ContainerAttach => containers::attach(engine, call).await,
         Route::ContainerWait => containers::wait(engine, call).await,

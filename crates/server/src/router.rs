@@ -20,6 +20,7 @@ pub(crate) enum Route {
     ContainerRename,
     ContainerUpdate,
     ContainerTop,
+    ContainerStats,
     ContainerResize,
     ContainerAttach,
     ContainerWait,
@@ -84,6 +85,7 @@ const BUILT: &[(&str, &str, Route)] = &[
     ("POST", "/containers/{id}/rename", Route::ContainerRename),
     ("POST", "/containers/{id}/update", Route::ContainerUpdate),
     ("GET", "/containers/{id}/top", Route::ContainerTop),
+    ("GET", "/containers/{id}/stats", Route::ContainerStats),
     ("POST", "/containers/{id}/resize", Route::ContainerResize),
     ("POST", "/containers/{id}/attach", Route::ContainerAttach),
     ("POST", "/containers/{id}/wait", Route::ContainerWait),
@@ -119,7 +121,6 @@ const BUILT: &[(&str, &str, Route)] = &[
 ];
 
 const UNBUILT: &[(&str, &str)] = &[
-    ("GET", "/containers/{id}/stats"),
     ("GET", "/containers/{id}/attach/ws"),
     ("HEAD", "/containers/{id}/archive"),
     ("GET", "/containers/{id}/archive"),

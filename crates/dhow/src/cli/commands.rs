@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::{
     Exit, archives, attach, audit, check, complete, containers, df, events, exec, images, info, inspect, life, logs,
-    making, names, port, prune, ps, run, top, update,
+    making, names, port, prune, ps, run, stats, top, update,
 };
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
@@ -101,6 +101,7 @@ pub const COMMANDS: &[Command] = &[
     row!(["unpause", "container unpause"], "More", "Let paused containers go on", "CONTAINER [CONTAINER...]", SOME, life::unpause),
     row!(["rename", "container rename"], "More", "Give a container another name", "CONTAINER NEW_NAME", TWO, life::rename),
     row!(["update", "container update"], "More", "Change limits and the restart policy of containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, update::update),
+    row!(["stats", "container stats"], "More", "Show what containers use: processor, memory, network, disk", "[OPTIONS] [CONTAINER...]", count(0, None), stats::stats),
     row!(["top", "container top"], "More", "Show the processes of a container", "CONTAINER [ps OPTIONS]", SOME, top::top),
     row!(["port", "container port"], "More", "Show where the ports of a container are published", "CONTAINER [PRIVATE_PORT[/PROTO]]", ONE_OR_TWO, port::port),
     row!(["kill", "container kill"], "More", "Send a signal to containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::kill),
@@ -133,7 +134,6 @@ pub const UNBUILT: &[&str] = &[
     "compose",
     "config",
     "container cp",
-    "container stats",
     "context",
     "cp",
     "image build",
@@ -156,7 +156,6 @@ pub const UNBUILT: &[&str] = &[
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "trust",
     "volume create",

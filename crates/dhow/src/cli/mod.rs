@@ -38,6 +38,7 @@ mod prune_text;
 mod ps;
 mod run;
 mod session;
+mod stats;
 mod table;
 mod template;
 mod terminal;

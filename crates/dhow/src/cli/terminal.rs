@@ -18,6 +18,11 @@ pub fn is_input() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// Whether standard output is a terminal.
+pub fn is_output() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// Raw mode of standard input, until dropped.
 pub struct Raw {
     before: Termios,

@@ -16,6 +16,7 @@ pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod resources;
 pub(crate) mod space;
+pub(crate) mod stats;
 pub(crate) mod system;
 
 use dhow_types::{Error, Result};
