@@ -264,6 +264,7 @@ mod tests {
             mac: None,
             mounts: Vec::new(),
             cgroup: None,
+            log_store: Default::default(),
         });
         record.created = Timestamp::from_second(i64::from(number)).unwrap();
         record

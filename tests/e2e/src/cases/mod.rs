@@ -32,6 +32,7 @@ mod restarts;
 mod run;
 mod security;
 mod space;
+mod stats;
 mod stop;
 mod terminal;
 mod top;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         stop::cases(),
         again::cases(),
         top::cases(),
+        stats::cases(),
         update::cases(),
         logdrivers::cases(),
         logs::cases(),
