@@ -2,7 +2,7 @@
 
 use super::clients::{docker_ok, needs_docker_28};
 use crate::runner::World;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 super::cases!("stats": one_answer_has_two_samples, what_does_not_run_uses_nothing, docker_shows_the_same);
@@ -13,7 +13,9 @@ fn one_answer_has_two_samples(w: &World) -> Result<()> {
     let ask = |query: &str| -> Result<Value> {
         let (status, _, body) = d.http("GET", &format!("/v1.48/containers/{id}/stats?{query}"), "")?;
         ensure!(status == 200, "{status}: {body}");
-        Ok(serde_json::from_str(&body)?)
+        // It comes in a chunk, between lines with sizes.
+        let document = body.lines().find(|line| line.starts_with('{')).context("no document")?;
+        Ok(serde_json::from_str(document)?)
     };
     let two = ask("stream=0")?;
     ensure!(two["memory_stats"]["limit"] == 64 << 20 && two["pids_stats"]["limit"] == 77, "{two}");
