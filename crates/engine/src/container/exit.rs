@@ -172,8 +172,9 @@ fn tell(core: &Core, record: &Record) {
         (Some(from), Some(to)) => to.duration_since(from).as_secs().max(0),
         _ => 0,
     };
-    core.events.container(record, "die", &[("execDuration", &ran.to_string()), ("exitCode", &code)]);
+    // Docker gives back first, then says that it died.
     events::takes(core, record, false);
+    core.events.container(record, "die", &[("execDuration", &ran.to_string()), ("exitCode", &code)]);
 }
 
 fn warn(me: &Container, result: Result<()>) {

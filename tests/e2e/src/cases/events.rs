@@ -42,9 +42,9 @@ fn the_life_of_a_container(w: &World) -> Result<()> {
         "volume mount",
         "container start",
         "container kill",
-        "container die",
         "network disconnect",
         "volume unmount",
+        "container die",
         "container destroy",
     ];
     ensure!(told == want, "{told:?}");
