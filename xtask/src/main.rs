@@ -5,6 +5,7 @@ mod archive;
 mod bench;
 mod check;
 mod cpio;
+mod docs;
 mod fuzz;
 mod images;
 mod licences;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
                               make image archives from Debian packages (default: all, into images/)
   test [--no-vm] [FILTER...]  install what the tests need, then gates, unit tests, end-to-end tests and a
                               short selection in the virtual machine; the last line counts them all
+  docs [--check] [--man DIR]  write docs/cli.md from what the binary says of itself; or compare; or write man pages
   fuzz [--seconds N] [TARGET [INPUT...]]
                               run the fuzz targets, a minute in all; or run inputs once, to see what they show
   vm [--short|--full] [--power-cuts N] [--binary FILE]... [FILTER...]
@@ -53,6 +55,7 @@ fn dispatch(command: &str, words: &[String]) -> Result<bool> {
         "check" => check::command(),
         "images" => images::command(words).map(|()| true),
         "test" => suite::command(words),
+        "docs" => docs::command(words),
         "fuzz" => fuzz::command(words),
         "vm" => vm::command(words),
         "bench" => bench::command(words).map(|()| true),

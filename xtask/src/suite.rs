@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask gates`: everything that has to hold, and one line at the end that counts it.
 
 use crate::tally::Tally;
-use crate::{fuzz, images, packages, run, vm};
+use crate::{docs, fuzz, images, packages, run, vm};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
 use std::path::Path;
@@ -145,6 +145,13 @@ fn end_to_end(filters: &[String], tally: &mut Tally) -> Result<()> {
         return Ok(());
     }
     let built = run::built("debug")?;
+    if filters.is_empty() {
+        let current = docs::is_current(&built.join("dhow"));
+        if let Err(e) = &current {
+            eprintln!("{e:#}");
+        }
+        tally.add("docs/cli.md", current.unwrap_or(false));
+    }
     let archives = run::root().join("images");
     for name in ["busybox", "debian"] {
         images::make(name, &archives, false)?;

@@ -54,7 +54,7 @@ const ANY: Names = Names::Containers(&[]);
 const VALUES: &[(&str, &[&str])] = &[
     ("restart", &["no", "always", "on-failure", "unless-stopped"]),
     ("pull", &["missing", "never"]),
-    ("log-driver", &["json-file", "none"]),
+    ("log-driver", &["json-file", "local", "syslog", "journald", "none"]),
     ("isolation", &["default"]),
     ("ipc", &["private", "shareable", "host", "none"]),
     ("pid", &["private", "host"]),
