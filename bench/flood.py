@@ -58,16 +58,17 @@ class Flood:
             e.run("run", "-d", "--name", names[e.name], "busybox", "sh", "-c", script)
         wait("/said")
         time.sleep(61)
+        moment = str(int(time.time()))
         for e in self.es:
             e.run("exec", names[e.name], "touch", "/go")
         wait("/end")
 
         def ask(e):
-            took, said = e.run("logs", "--since", "50s", names[e.name], out=True)
+            took, said = e.run("logs", "--since", moment, names[e.name], out=True)
             if said != "end\n":
                 raise RuntimeError(f"{len(said)} bytes, where one line was said")
             return took
 
-        self.b.interleave("logs --since 50s of 1 GiB", self.es, self.n, ask, warm=0)
+        self.b.interleave("logs --since a minute ago of 1 GiB", self.es, self.n, ask, warm=0)
         for e in self.es:
             e.run("rm", "-f", *(["-t", "0"] if e.name.startswith("podman") else []), names[e.name])
