@@ -59,7 +59,11 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
     ),
     ("run create", "link-local-ip", State::Refused("a network here gives no link-local addresses")),
     ("run create", "log-driver", State::Partly("`json-file`, `local`, `syslog`, `journald` and `none`")),
-    ("run create", "log-opt", State::Partly("Docker's options of these drivers, but for `compress=true` of json-file and syslog over TLS")),
+    (
+        "run create",
+        "log-opt",
+        State::Partly("Docker's options of these drivers, but for `compress=true` of json-file and syslog over TLS"),
+    ),
     ("run create", "mount", State::Partly("types `bind`, `volume` and `tmpfs`")),
     (
         "run create",
