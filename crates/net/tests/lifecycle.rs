@@ -72,7 +72,8 @@ fn a_failed_connect_leaves_nothing() {
         let _foreign = std::net::TcpListener::bind("0.0.0.0:8080").unwrap();
         let before = sh("nft -s list ruleset");
         let e = try_container(&bridge, 1, &[("80/tcp", "", "7070"), ("80/tcp", "", "8080")]).err().unwrap();
-        assert_eq!(e.text(), "failed to bind host port 0.0.0.0:8080/tcp: address already in use");
+        let said = "failed to bind host port 0.0.0.0:8080/tcp: address already in use: by lifecycle";
+        assert!(e.text().starts_with(said) && e.text().contains("(process "), "{e}");
         assert_eq!(sh("nft -s list ruleset"), before);
         drop(std::net::TcpListener::bind("0.0.0.0:7070").expect("its first port is free again"));
         eventually("the pair goes with its namespace", || pairs().is_empty());
@@ -164,7 +165,7 @@ fn endpoints_survive_the_daemon() {
         assert!(within(lan.fd(), || tcp(HOST, 8080)).is_some() && udp(Ipv4Addr::LOCALHOST, 53).is_some());
         assert_eq!(within(lan.fd(), || tcp(HOST, 9090)), None, "what was not adopted is no longer published");
         let e = try_container(&second, 3, &[("80/tcp", "", "8080")]).err().unwrap();
-        assert_eq!(e.text(), "Bind for 0.0.0.0:8080 failed: port is already allocated");
+        assert_eq!(e.text(), "Bind for 0.0.0.0:8080 failed: port is already allocated: by container 010101010101");
         assert_eq!(
             second.adopt(&Endpoint { container: id(9), ..endpoint.clone() }).unwrap_err().kind(),
             ErrorKind::Conflict

@@ -371,7 +371,8 @@ fn what_a_waiting_one_refuses(w: &World) -> Result<()> {
     waits_long(&d, &id)?;
     let state = show(&d, &id, "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}} {{.State.ExitCode}}")?;
     ensure!(state == "true true 0 3", "{state}");
-    let line = d.ok(&["ps", "--format", "{{.Status}}|{{.State}}", "-f", "status=restarting"])?;
+    let line =
+        d.ok(&["ps", "--format", "{{.Status}}|{{.State}}", "-f", "status=restarting", "-f", "name=waits-for"])?;
     ensure!(line.starts_with("Restarting (3) ") && line.ends_with(" ago|restarting"), "{line}");
     let api = format!("Container {id} is restarting, wait until the container is running");
     for words in [&["exec", &id, "true"][..], &["top", &id], &["pause", &id]] {
@@ -388,14 +389,14 @@ fn what_a_waiting_one_refuses(w: &World) -> Result<()> {
 
 fn policies_are_checked(w: &World) -> Result<()> {
     let d = w.daemon()?;
-    for (flags, want) in [
-        (&["--restart", "sometimes"][..], "unknown policy 'sometimes'; use one of 'no', 'always', 'on-failure', or"),
-        (&["--restart", "always:3"], "maximum retry count can only be used with 'on-failure'"),
-        (&["--restart", "on-failure:-1"], "maximum retry count cannot be negative"),
-        (&["--restart", "on-failure:x"], "maximum retry count must be an integer"),
-        (&["--restart", "always", "--rm"], "conflicting options: cannot specify both --restart and --rm"),
+    for (code, flags, want) in [
+        (1, &["--restart", "sometimes"][..], "unknown policy 'sometimes'; use one of 'no', 'always', 'on-failure', or"),
+        (1, &["--restart", "always:3"], "maximum retry count can only be used with 'on-failure'"),
+        (1, &["--restart", "on-failure:-1"], "maximum retry count cannot be negative"),
+        (125, &["--restart", "on-failure:x"], "maximum retry count must be an integer"),
+        (125, &["--restart", "always", "--rm"], "conflicting options: cannot specify both --restart and --rm"),
     ] {
-        d.cli(&[&["create"], flags, &["busybox", "true"]].concat())?.fails(125, &[want])?;
+        d.cli(&[&["create"], flags, &["busybox", "true"]].concat())?.fails(code, &[want])?;
     }
     let both = r#"{"Image":"busybox","HostConfig":{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}}"#;
     let (status, _, body) = d.http("POST", "/containers/create", both)?;
