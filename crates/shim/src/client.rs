@@ -75,6 +75,20 @@ impl Zygote {
         ))
     }
 
+    /// Sends a first frame to a fresh shim. One whose zygote has just died may go before it has read all of the frame; then
+    /// nothing was begun, and the next one gets it.
+    pub fn send(&self, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<UnixStream> {
+        let mut tries = 1..ATTEMPTS;
+        loop {
+            let stream = self.connect()?;
+            match send_bytes(&stream, frame, fds) {
+                Ok(()) => return Ok(stream),
+                Err(e) if tries.next().is_none() => return Err(e),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Where it listens.
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -132,7 +132,8 @@ fn create_container(
                 "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
             ),
             Some(Error::Api { status: 409, message }) if message.contains("is already in use by container") => {
-                anyhow::anyhow!("{}", name_taken(client, &e.to_string(), flags.name.as_deref().unwrap_or_default()))
+                let message = name_taken(client, message, flags.name.as_deref().unwrap_or_default());
+                Error::Api { status: 409, message }.into()
             }
             _ => e,
         })?;

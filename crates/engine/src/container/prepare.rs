@@ -146,9 +146,8 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
         let _ = std::fs::remove_file(&launch.exit_path);
     }
     let frame = encode_call(crate::link::FIRST, Request::Launch(Box::new(launch)), fds.len())?;
-    let stream = core.zygote()?.connect()?;
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    dhow_shim::send_bytes(&stream, &frame, &borrowed).context("start the container's shim")?;
+    let stream = core.zygote()?.send(&frame, &borrowed).context("start the container's shim")?;
 
     // Written while the shim works. A daemon that dies now finds the container by its socket, and its endpoint here.
     record.state.status = Status::Running;

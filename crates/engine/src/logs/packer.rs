@@ -15,6 +15,7 @@
 use super::segment::{packed, plain};
 use super::{packed as format, segments};
 use crate::core::{Core, blocking};
+use crate::plan::log_store::is_packed;
 use dhow_types::{ContainerId, Context, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,10 @@ struct Waiting {
 
 /// Packs what is full in the log of a container, soon.
 pub(crate) fn pack_soon(core: &Arc<Core>, id: &ContainerId) {
+    let config = core.registry().find(id.as_str()).map(|c| c.shared().record.host.log_config.clone());
+    if !config.is_ok_and(|config| is_packed(&config)) {
+        return;
+    }
     let mut waiting = core.packer.0.lock().unwrap_or_else(PoisonError::into_inner);
     waiting.dirs.insert(core.dirs.segments(id));
     if waiting.working {

@@ -52,6 +52,14 @@ pub fn choose(config: &LogConfig, named: bool) -> Result<Store> {
     })
 }
 
+/// Whether segments are packed when they are full: unless somebody said `compress=false` of them.
+pub fn is_packed(config: &LogConfig) -> bool {
+    match log::plan(config) {
+        Ok(Plan::Local(files) | Plan::Send { copy: Some(files), .. }) => files.compress,
+        _ => true,
+    }
+}
+
 /// Segments of so much text together.
 pub fn segments(text: u64) -> Store {
     let files = (text / SEGMENT).clamp(MIN_SEGMENTS, MAX_SEGMENTS);
@@ -61,6 +69,21 @@ pub fn segments(text: u64) -> Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packed_unless_told() {
+        for (driver, options, want) in [
+            ("json-file", &[][..], true),
+            ("local", &[], true),
+            ("local", &[("compress", "false")], false),
+            ("syslog", &[("cache-compress", "false")], false),
+            ("syslog", &[], true),
+        ] {
+            let options = options.iter().map(|(k, v): &(&str, &str)| ((*k).into(), (*v).into())).collect();
+            let config = LogConfig { driver: driver.into(), options };
+            assert_eq!(is_packed(&config), want, "{config:?}");
+        }
+    }
 
     #[test]
     fn table() {

@@ -88,16 +88,16 @@ fn causes_of_programs(w: &World) -> Result<()> {
 
 fn names_and_ports_taken(w: &World) -> Result<()> {
     let d = w.daemon()?;
-    let id = d.ok(&["create", "--name", "taken", "busybox", "true"])?;
-    d.cli(&["create", "--name", "taken", "busybox"])?
-        .fails(125, &["already in use by container", &id, "It is created.", "`dhow rm taken`"])?;
-    d.ok(&["rm", "taken"])?;
-    let id = d.ok(&["run", "-d", "--name", "taken", "-p", "8090:80", "busybox", "sleep", "1000"])?;
-    d.cli(&["create", "--name", "taken", "busybox"])?.fails(125, &["It is running.", "`dhow rm -f taken`"])?;
+    let id = d.ok(&["create", "--name", "occupied", "busybox", "true"])?;
+    d.cli(&["create", "--name", "occupied", "busybox"])?
+        .fails(1, &["already in use by container", &id, "It is created.", "`dhow rm occupied`"])?;
+    d.ok(&["rm", "occupied"])?;
+    let id = d.ok(&["run", "-d", "--name", "occupied", "-p", "8090:80", "busybox", "sleep", "1000"])?;
+    d.cli(&["create", "--name", "occupied", "busybox"])?.fails(1, &["It is running.", "`dhow rm -f occupied`"])?;
     let words = ["port is already allocated", &format!("by container {}", &id[..12])];
     d.cli(&["run", "--rm", "-p", "8090:80", "busybox", "true"])?.fails(125, &words)?;
-    d.ok(&["rm", "-f", "taken"])?;
-    d.ok(&["run", "--rm", "--name", "taken", "-p", "8090:80", "busybox", "true"])?;
+    d.ok(&["rm", "-f", "occupied"])?;
+    d.ok(&["run", "--rm", "--name", "occupied", "-p", "8090:80", "busybox", "true"])?;
     Ok(())
 }
 

@@ -384,7 +384,7 @@ box = c.containers.run("busybox", ["sleep", "1000"], detach=True,
 def becomes(status):
     for _ in range(3000):
         box.reload()
-        if box.health == status:
+        if (box.attrs['State'].get('Health') or {}).get('Status') == status:
             return box.attrs["State"]["Health"]
         time.sleep(0.02)
     raise AssertionError(f"not {status}: {box.attrs['State']}")
