@@ -162,7 +162,7 @@ fn api_errors(w: &World) -> Result<()> {
     check("GET", "/containers/nope/json", "", 404, "No such container: nope")?;
     check("DELETE", "/images/nope", "", 404, "No such image: nope:latest")?;
     check("POST", "/build", "", 501, "build")?;
-    check("GET", "/events", "", 501, "events")?;
+    check("GET", "/volumes", "", 501, "volumes")?;
     check(
         "POST",
         "/containers/create",
