@@ -312,6 +312,9 @@ impl Supervisor {
             stdio.close(turn);
         });
         let oom_kills = self.group.as_ref().and_then(|g| g.oom_kills().ok());
+        if self.log.as_mut().is_some_and(Log::take_turned) {
+            self.broadcast(Event::LogTurned);
+        }
         let lost = self.log.take().map_or(0, |log| log.lost());
         if lost > 0 && error.is_empty() {
             error = format!("{lost} bytes of the log could not be written");

@@ -28,7 +28,9 @@ pub(super) async fn start(core: &Arc<Core>, me: &Arc<Container>, by: By) -> (Res
         return (Err(e), false);
     }
     if let Err(e) = settle(me).await {
-        return (Err(e), false);
+        // A start that nobody asked for is tried again.
+        let removed = by == By::Itself && failed(core, me, &e, by).await;
+        return (Err(e), removed);
     }
     let result = launch(core, me, by).await;
     let Err(e) = result else { return (Ok(()), false) };

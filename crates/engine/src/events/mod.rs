@@ -199,16 +199,27 @@ async fn run(
     }
 }
 
-/// Sends what the file has from `from` to `upto`.
-async fn replay(reader: store::Reader, from: i64, upto: i64, request: &EventsRequest, tx: &Out) -> Result<()> {
-    let (filters, tx) = (request.filters.clone(), tx.clone());
-    crate::core::blocking(move || {
-        reader.each(&mut |event| {
-            let wanted = event.time >= from && event.time <= upto && filters.pass(&event);
-            !wanted || tx.blocking_send(Ok(Arc::new(event))).is_ok()
+/// Sends what the file has from `from` to `upto`, some at a time: a client that does not read holds no thread.
+async fn replay(mut reader: store::Reader, from: i64, upto: i64, request: &EventsRequest, tx: &Out) -> Result<()> {
+    loop {
+        let filters = request.filters.clone();
+        let (rest, batch) = crate::core::blocking(move || {
+            let wanted = |event: &Event| event.time >= from && event.time <= upto && filters.pass(event);
+            let batch = reader.batch(&wanted, MAX_WAITING)?;
+            Ok((reader, batch))
         })
-    })
-    .await
+        .await?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        reader = rest;
+        for event in batch {
+            // Who left is noticed by whoever called.
+            if tx.send(Ok(Arc::new(event))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::Event;
 use dhow_types::{Context, Result};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -102,36 +103,39 @@ impl Store {
 
     /// What there is now, also after both files were replaced.
     pub(super) fn reader(&self) -> Reader {
-        Reader { files: [self.older(), self.newer()].iter().filter_map(|path| File::open(path).ok()).collect() }
+        let files = [self.older(), self.newer()].map(|path| File::open(path).ok().map(BufReader::new));
+        Reader { files: files.into_iter().flatten().collect() }
     }
 }
 
 /// The files as they were at one moment, the older one first.
 #[derive(Debug)]
 pub(super) struct Reader {
-    files: Vec<File>,
+    files: VecDeque<BufReader<File>>,
 }
 
 impl Reader {
-    /// Calls `f` with each event, the oldest first, until it returns false. Blocks.
-    pub(super) fn each(self, f: &mut dyn FnMut(Event) -> bool) -> Result<()> {
-        for file in self.files {
-            let mut lines = BufReader::new(file);
-            let mut line = Vec::new();
-            loop {
-                line.clear();
-                let n = (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).context("read the events")?;
-                if n == 0 {
+    /// The next events that are wanted, the oldest first, at most `most`; none at the end. Blocks.
+    pub(super) fn batch(&mut self, wanted: &dyn Fn(&Event) -> bool, most: usize) -> Result<Vec<Event>> {
+        let mut out = Vec::new();
+        let mut line = Vec::new();
+        while let Some(lines) = self.files.front_mut() {
+            line.clear();
+            let n = lines.take(MAX_LINE).read_until(b'\n', &mut line).context("read the events")?;
+            if n == 0 {
+                self.files.pop_front();
+                continue;
+            }
+            // Torn, or being written at this moment: whoever reads it hears of it live.
+            let Ok(event) = serde_json::from_slice(&line) else { continue };
+            if wanted(&event) {
+                out.push(event);
+                if out.len() == most {
                     break;
-                }
-                // Torn, or being written at this moment: whoever reads it hears of it live.
-                let Ok(event) = serde_json::from_slice(&line) else { continue };
-                if !f(event) {
-                    return Ok(());
                 }
             }
         }
-        Ok(())
+        Ok(out)
     }
 }
 
@@ -159,15 +163,14 @@ mod tests {
     }
 
     fn times(store: &Store) -> Vec<i64> {
-        let mut all = Vec::new();
-        store
-            .reader()
-            .each(&mut |e| {
-                all.push(e.time);
-                true
-            })
-            .unwrap();
-        all
+        let (mut reader, mut all) = (store.reader(), Vec::new());
+        loop {
+            let batch = reader.batch(&|_| true, 1000).unwrap();
+            if batch.is_empty() {
+                return all;
+            }
+            all.extend(batch.iter().map(|e| e.time));
+        }
     }
 
     #[test]

@@ -151,7 +151,9 @@ impl Reader {
             };
         }
         let (Ok(here), Ok(there)) = (self.file.metadata(), std::fs::metadata(&self.path)) else { return Ok(false) };
-        if here.ino() == there.ino() {
+        // With one file alone, a full one starts again.
+        let at = (&self.file).stream_position().unwrap_or(0);
+        if here.ino() == there.ino() && there.len() >= at {
             return Ok(false);
         }
         let Ok(file) = File::open(&self.path) else { return Ok(false) };

@@ -96,7 +96,11 @@ pub(crate) fn open(core: &Arc<Core>, container: &Arc<Container>, request: LogsRe
         return Err(Error::invalid("you must choose at least one stream"));
     }
     let end = match request.follow && running {
-        true => Some(container.wait(WaitCondition::NextExit)?),
+        true => {
+            let end = container.wait(WaitCondition::NextExit)?;
+            // It may have ended before this was registered: then there is no end to wait for.
+            (container.status() == Status::Running).then_some(end)
+        }
         false => None,
     };
     let (tx, chunks) = mpsc::channel(MAX_WAITING);

@@ -124,7 +124,7 @@ impl Table {
 }
 
 /// Packs the segment `from` as `to`, which is whole and on the disk when this returns. A segment without a head that can
-/// be read becomes an empty one: none of its records could be told from other bytes.
+/// be read is refused: none of its records can be told from other bytes, but they are there for who looks by hand.
 pub(super) fn pack(from: &Path, to: &Path) -> Result<()> {
     let source = File::open(from)?;
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
@@ -133,7 +133,8 @@ pub(super) fn pack(from: &Path, to: &Path) -> Result<()> {
     let mut head = [0; HEAD];
     let known = source.read_exact_at(&mut head, 0).ok().and_then(|()| Head::decode(&head));
     if known.is_none() {
-        head = Head { key: 0, time: 0 }.encode();
+        let text = "its head is damaged: it is left as it is, and can be looked at by hand";
+        return Err(Error::new(ErrorKind::DataLoss, text));
     }
     out.write_all(&SKIPPABLE.to_le_bytes())?;
     out.write_all(&(HEAD as u32).to_le_bytes())?;

@@ -95,10 +95,14 @@ fn full(dir: &Path) -> Result<Vec<u32>> {
 
 /// Packs all segments in `dir` that are full.
 pub(super) fn pack_all(dir: &Path) -> Result<()> {
+    let mut first = None;
     for number in full(dir)? {
-        pack_one(dir, number)?;
+        // One that can't be packed is no reason to leave the others.
+        if let Err(e) = pack_one(dir, number) {
+            first.get_or_insert(e);
+        }
     }
-    Ok(())
+    first.map_or(Ok(()), Err)
 }
 
 fn pack_one(dir: &Path, number: u32) -> Result<()> {
@@ -122,5 +126,22 @@ fn pack_one(dir: &Path, number: u32) -> Result<()> {
     match done() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.with_context(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_head_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        std::fs::write(plain(dir, 1), [7; 100]).unwrap();
+        std::fs::write(plain(dir, 2), []).unwrap();
+        let e = pack_all(dir).unwrap_err();
+        assert!(e.text().contains("head is damaged"), "{e}");
+        assert_eq!(std::fs::read(plain(dir, 1)).unwrap(), [7; 100]);
+        assert!(!packed(dir, 1).exists());
     }
 }
