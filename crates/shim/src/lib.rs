@@ -16,6 +16,7 @@ pub mod frame;
 mod heed;
 mod launch;
 mod log;
+mod pace;
 mod paths;
 pub mod protocol;
 mod reactor;

@@ -12,6 +12,7 @@
 use crate::attached::{Attached, Input, QUEUE_LIMIT};
 use crate::capture::Capture;
 use crate::log::{Log, Stream};
+use crate::pace::Pace;
 use crate::protocol::{AttachOptions, MAX_CLIENTS, MAX_LEFTOVER};
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
 use crate::sinks::Sink;
@@ -23,8 +24,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// The size of the buffer that streams are read with.
 pub const SCRATCH: usize = 32 << 10;
-/// Reads of one stream before others get their turn.
-const READS_PER_TURN: usize = 4;
+/// The same while they are a flood. With the beginning of a line from before it makes one record of the log.
+const WIDE_SCRATCH: usize = 112 << 10;
+/// What a pipe holds from its first flood on, where the kernel lets it: its writer goes on while it is not read.
+const WIDE_PIPE: usize = 256 << 10;
+/// What one read of a flood brings at least.
+const MUCH: usize = 4 << 10;
+/// What a pipe holds before.
+const PIPE: usize = 64 << 10;
+/// Bytes of one stream before others get their turn.
+const TURN: usize = 128 << 10;
 /// What is read from a terminal after its process ended; the kernel holds less.
 const TERMINAL_REST: usize = 1 << 20;
 
@@ -63,8 +72,10 @@ pub struct Turn<'a> {
     pub sink: Option<&'a mut Sink>,
     /// What keeps the beginning of an exec's output.
     pub capture: Option<&'a mut Capture>,
-    /// A buffer of [`SCRATCH`] bytes.
-    pub scratch: &'a mut [u8],
+    /// A buffer of at least [`SCRATCH`] bytes.
+    pub scratch: &'a mut Vec<u8>,
+    /// Hears how much was read.
+    pub pace: &'a mut Pace,
 }
 
 /// What clients' actions mean for others.
@@ -98,6 +109,8 @@ pub struct Stdio {
     clients: Vec<Attached>,
     /// Where output is sent besides the log is so far behind that nothing is read.
     sink_full: bool,
+    /// What each pipe of output holds, when that was asked to be more.
+    pipes: [Option<usize>; 2],
 }
 
 impl Stdio {
@@ -114,6 +127,7 @@ impl Stdio {
             stderr: None,
             clients: Vec::new(),
             sink_full: false,
+            pipes: [None; 2],
         };
         let work = || -> std::io::Result<Self> {
             match ends {
@@ -207,10 +221,14 @@ impl Stdio {
 
     /// Something can be read from `stream`.
     pub fn read_output(&mut self, stream: Stream, running: bool, turn: &mut Turn<'_>) {
-        for _ in 0..READS_PER_TURN {
-            if self.blocked() || !self.read_once(stream, running, turn).more {
+        let mut left = TURN;
+        while left > 0 && !self.blocked() {
+            let got = self.read_once(stream, running, turn);
+            if !got.more {
                 break;
             }
+            // At least a byte, so that interruptions do not go on for ever.
+            left = left.saturating_sub(got.bytes.max(1));
         }
         self.settle(turn.reactor);
     }
@@ -274,7 +292,7 @@ impl Stdio {
         }
         let mut notice = None;
         if room && client.reading() && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-            match client.input(turn.scratch, &mut self.input_queue) {
+            match client.input(&mut turn.scratch[..SCRATCH], &mut self.input_queue) {
                 Input::Bytes => {}
                 Input::Detach => {
                     client.close();
@@ -353,8 +371,12 @@ impl Stdio {
 
     fn read_once(&mut self, stream: Stream, running: bool, turn: &mut Turn<'_>) -> Got {
         let Some(fd) = self.output(stream) else { return Got::NOTHING };
-        match rustix::io::read(fd, &mut *turn.scratch) {
+        match rustix::io::read(fd, &mut **turn.scratch) {
             Ok(n) if n > 0 => {
+                // A pipe gives all it has, as far as there is room for it; a terminal gives line by line.
+                let more = n == turn.scratch.len() || self.terminal.is_some() || !running;
+                let gathers = (self.pipes[stream.index()].unwrap_or(PIPE) / 2).min(turn.scratch.len());
+                turn.pace.took(n, if more { 0 } else { gathers });
                 let data = &turn.scratch[..n];
                 if let Some(log) = &mut turn.log {
                     log.write(stream, data);
@@ -369,7 +391,10 @@ impl Stdio {
                 for client in &mut self.clients {
                     client.output(stream, data);
                 }
-                Got { bytes: n, more: true }
+                if self.terminal.is_none() && (n == turn.scratch.len() || n >= MUCH && turn.pace.is_flood()) {
+                    self.widen(stream, turn);
+                }
+                Got { bytes: n, more }
             }
             Err(Errno::AGAIN) => Got::NOTHING,
             Err(Errno::INTR) => Got { bytes: 0, more: true },
@@ -380,6 +405,19 @@ impl Stdio {
                 self.end_output(stream, turn);
                 Got::NOTHING
             }
+        }
+    }
+
+    /// Makes the buffer and the pipe larger, for as long as there is a flood and for good.
+    fn widen(&mut self, stream: Stream, turn: &mut Turn<'_>) {
+        if turn.scratch.len() < WIDE_SCRATCH {
+            *turn.scratch = vec![0; WIDE_SCRATCH];
+        }
+        let Some(fd) = self.output(stream) else { return };
+        if self.pipes[stream.index()].is_none() {
+            // Where the kernel refuses, it is not asked again.
+            let holds = rustix::pipe::fcntl_setpipe_size(fd, WIDE_PIPE).unwrap_or(PIPE);
+            self.pipes[stream.index()] = Some(holds);
         }
     }
 

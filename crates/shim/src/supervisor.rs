@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::exit::{self, Ended};
 use crate::launch::MAIN;
 use crate::log::{Log, Stream};
+use crate::pace::Pace;
 use crate::protocol::{AttachOptions, Event, ExitStatus, MAX_CONNECTIONS, Message};
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
 use crate::sinks::Sink;
@@ -110,6 +111,7 @@ pub struct Supervisor {
     /// The exit file could not be written yet, and nobody has been told.
     unrecorded: bool,
     scratch: Vec<u8>,
+    pace: Pace,
 }
 
 impl Supervisor {
@@ -141,6 +143,7 @@ impl Supervisor {
             last_id: MAIN,
             unrecorded: false,
             scratch: Vec::new(),
+            pace: Pace::default(),
         })
     }
 
@@ -204,6 +207,9 @@ impl Supervisor {
                 self.dispatch(token, flags);
             }
             self.after();
+            if let Some(rest) = self.pace.rest(Instant::now()) {
+                std::thread::sleep(rest);
+            }
         }
         self.sweep();
         Ok(())
@@ -247,7 +253,8 @@ impl Supervisor {
         let process = &mut self.processes[at];
         let (log, sink) = if process.id == MAIN { (self.log.as_mut(), self.sink.as_mut()) } else { (None, None) };
         let capture = process.capture.as_deref_mut();
-        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, sink, capture, scratch: &mut self.scratch })
+        let (scratch, pace) = (&mut self.scratch, &mut self.pace);
+        work(&mut process.stdio, &mut Turn { reactor: &self.reactor, log, sink, capture, scratch, pace })
     }
 
     fn output_ready(&mut self, id: u32, stream: Stream) {

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("streams::a_client_that_vanishes_with_input_unread", a_client_that_vanishes_with_input_unread),
     ("streams::a_slow_client_slows_the_container", a_slow_client_slows_the_container),
     ("streams::nobody_needs_to_read", nobody_needs_to_read),
+    ("streams::a_flood_gets_a_wider_pipe_and_stays_whole", a_flood_gets_a_wider_pipe_and_stays_whole),
     ("streams::a_client_may_read_after_the_end", a_client_may_read_after_the_end),
     ("streams::stdout_closed_early_leaves_stderr", stdout_closed_early_leaves_stderr),
     ("streams::unread_input_does_not_reset_the_client", unread_input_does_not_reset_the_client),
@@ -178,6 +179,36 @@ fn nobody_needs_to_read() {
     let mut container = order.start();
     assert_eq!(container.wait().exit_code, 0);
     assert!(!container.log_path().exists());
+}
+
+/// Read in larger pieces, from a larger pipe; every byte still comes once, in its order, to the client and to the log.
+fn a_flood_gets_a_wider_pipe_and_stays_whole() {
+    const LINE: &str = "a line of a program that says very much\n";
+    const LINES: usize = 400_000;
+    let place = Place::new();
+    let count = LINE.len() * LINES;
+    let script = format!("yes '{}' | head -c {count}; echo end >&2; read x", LINE.trim_end());
+    let mut order = place.shell(&script).stdin(true);
+    let mut client = order.client(AttachOptions { stderr: false, ..options(true) });
+    let mut container = order.start();
+    let want = LINE.repeat(LINES);
+    let mut seen = vec![0; count];
+    client.stream.read_exact(&mut seen).unwrap();
+    assert!(seen == want.as_bytes(), "the client got something else");
+    let pipe = std::fs::File::open(format!("/proc/{}/fd/1", container.pid)).unwrap();
+    let holds = rustix::pipe::fcntl_getpipe_size(&pipe).unwrap();
+    assert!(holds >= 256 << 10, "{holds}");
+    // The other pipe carried nothing.
+    let pipe = std::fs::File::open(format!("/proc/{}/fd/2", container.pid)).unwrap();
+    assert_eq!(rustix::pipe::fcntl_getpipe_size(&pipe).unwrap(), 64 << 10);
+    client.send("\n");
+    assert_eq!(container.wait().exit_code, 0);
+    let log = container.log();
+    assert!(
+        log.iter().filter(|(stream, line)| stream == "stdout" && line == LINE).count() == LINES,
+        "the log lacks lines"
+    );
+    assert_eq!(log.len(), LINES + 1);
 }
 
 fn a_client_may_read_after_the_end() {
