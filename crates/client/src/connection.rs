@@ -19,10 +19,27 @@ const MAX_ERROR: u64 = 1024 * 1024;
 /// Header fields that are looked at.
 const MAX_FIELDS: usize = 64;
 
+/// Fields of a request that its caller may not set: they say what the connection is and what the body is.
+const OWN_FIELDS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
 /// A client of the daemon at one socket.
 pub struct Client {
     socket: PathBuf,
     prefix: String,
+    /// Fields that every request has, as lines of its head.
+    fields: String,
+    /// Who is told of every request.
+    watch: Option<fn(&str)>,
     idle: RefCell<Option<BufReader<UnixStream>>>,
 }
 
@@ -56,7 +73,41 @@ impl Client {
     /// (`1.44` → `/v1.44`); without one the daemon answers in its newest version.
     pub fn new(socket: impl Into<PathBuf>, version: Option<&str>) -> Self {
         let prefix = version.map(|v| format!("/v{}", v.trim_start_matches('v'))).unwrap_or_default();
-        Self { socket: socket.into(), prefix, idle: RefCell::new(None) }
+        Self { socket: socket.into(), prefix, fields: String::new(), watch: None, idle: RefCell::new(None) }
+    }
+
+    /// Sends these header fields with every request. Fields that say what the connection or the body is stay the
+    /// client's own.
+    ///
+    /// # Errors
+    /// A name or a value that can't stand in a header.
+    pub fn with_fields<'a>(
+        mut self,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> std::result::Result<Self, String> {
+        for (name, value) in fields {
+            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            if name.is_empty() || !name.bytes().all(token) || value.bytes().any(|b| b < b' ' && b != b'\t' || b == 127)
+            {
+                return Err(format!("{name:?}: {value:?} can't be a header field"));
+            }
+            if !OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str()) {
+                self.fields.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Tells `watch` of every request and of what came of it, a line each.
+    pub fn watched(mut self, watch: Option<fn(&str)>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    fn told(&self, method: &str, path: &str, came: &dyn std::fmt::Display) {
+        if let Some(watch) = self.watch {
+            watch(&format!("{method} {}{path}: {came}", self.prefix));
+        }
     }
 
     /// The socket's path.
@@ -66,7 +117,13 @@ impl Client {
 
     /// Another connection to the same daemon, for a second request while the first still streams.
     pub fn sibling(&self) -> Self {
-        Self { socket: self.socket.clone(), prefix: self.prefix.clone(), idle: RefCell::new(None) }
+        Self {
+            socket: self.socket.clone(),
+            prefix: self.prefix.clone(),
+            fields: self.fields.clone(),
+            watch: self.watch,
+            idle: RefCell::new(None),
+        }
     }
 
     fn connect(&self) -> Result<BufReader<UnixStream>> {
@@ -107,6 +164,21 @@ impl Client {
         fields: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Response<'_>> {
+        let answer = self.exchange_untold(method, path, fields, body);
+        match &answer {
+            Ok(response) => self.told(method, path, &response.status),
+            Err(error) => self.told(method, path, error),
+        }
+        answer
+    }
+
+    fn exchange_untold(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Response<'_>> {
         let bytes = self.head(method, path, fields, Some(body.as_deref().unwrap_or_default()));
         // A kept connection may have been closed by the daemon meanwhile: then once more on a new one.
         if let Some(mut kept) = self.idle.take()
@@ -139,7 +211,12 @@ impl Client {
             }
             sent
         })?;
-        match self.receive(conn, "POST") {
+        let answer = self.receive(conn, "POST");
+        match &answer {
+            Ok(response) => self.told("POST", path, &response.status),
+            Err(error) => self.told("POST", path, error),
+        }
+        match answer {
             Ok(mut response) => {
                 response.sender = Some(sender);
                 Ok(response)
@@ -161,6 +238,7 @@ impl Client {
         let fields = [("Content-Type", "application/json"), ("Connection", "Upgrade"), ("Upgrade", "tcp")];
         conn.get_mut().write_all(&self.head("POST", path, &fields, Some(document.as_deref().unwrap_or_default())))?;
         let head = read_head(&mut conn)?;
+        self.told("POST", path, &head.status);
         if head.status != 101 && head.status != 200 {
             return Err(api_error(&head, conn));
         }
@@ -170,6 +248,7 @@ impl Client {
 
     fn head(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Option<&[u8]>) -> Vec<u8> {
         let mut head = format!("{method} {}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: dhow\r\n", self.prefix);
+        head.push_str(&self.fields);
         for (name, value) in fields {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -363,6 +442,18 @@ mod tests {
         assert_eq!(error.status(), Some(404));
         assert_eq!(error.to_string(), "Error response from daemon: no such");
         served.join().unwrap();
+    }
+
+    #[test]
+    fn fields_of_the_caller_are_sent_but_for_those_of_the_connection() {
+        let client = Client::new("/nonexistent", None)
+            .with_fields([("X-Team", "a b"), ("content-length", "9"), ("User-Agent", "x")])
+            .unwrap();
+        let head = String::from_utf8(client.sibling().head("GET", "/x", &[], None)).unwrap();
+        assert_eq!(head, "GET /x HTTP/1.1\r\nHost: docker\r\nUser-Agent: dhow\r\nX-Team: a b\r\n\r\n");
+        for (name, value) in [("X", "a\r\nY: b"), ("X:", "a"), ("", "a"), ("X\n", "a")] {
+            assert!(Client::new("/nonexistent", None).with_fields([(name, value)]).is_err(), "{name:?} {value:?}");
+        }
     }
 
     #[test]

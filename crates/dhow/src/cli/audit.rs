@@ -205,11 +205,7 @@ fn history_row(item: &HistoryItem, id: String, args: &HistoryArgs) -> Value {
     let at = at.map(|t| t.to_string());
     let since = at.as_deref().map_or("N/A".to_owned(), |t| format!("{} ago", units::human_duration(listing::age(t))));
     let command = item.created_by.replace('\t', " ");
-    let cut = !args.no_trunc && command.chars().count() > COMMAND;
-    let command = match cut {
-        true => command.chars().take(COMMAND - 1).chain(['…']).collect(),
-        false => command,
-    };
+    let command = if args.no_trunc { command } else { table::ellipsis(&command, COMMAND) };
     json!({
         "ID": id,
         "CreatedSince": since,

@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::{
-    Exit, archives, attach, audit, check, complete, containers, df, events, exec, images, info, inspect, life, logs,
-    making, names, port, prune, ps, run, stats, top, update,
+    Exit, archives, attach, audit, check, complete, containers, contexts, df, events, exec, images, info, inspect,
+    life, logs, making, names, port, prune, ps, run, stats, top, update,
 };
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
@@ -50,6 +50,11 @@ fn flags_of<T: clap::CommandFactory>(_: fn(&Context, T) -> anyhow::Result<i32>) 
     T::command()
 }
 
+/// Whether a command asks no daemon.
+fn is_offline(command: &Command) -> bool {
+    command.names[0].starts_with("context ") || command.names[0] == "completion"
+}
+
 macro_rules! row {
     ($names:expr, $group:literal, $summary:literal, $usage:literal, $arguments:expr, $function:path) => {
         Command {
@@ -59,7 +64,14 @@ macro_rules! row {
             usage: $usage,
             arguments: $arguments,
             flags: || flags_of($function),
-            run: |context, call| $function(context, parse(&call.grammar, call.words).map_err(|stop| Exit(stop.say()))?),
+            run: |context, call| {
+                let offline = is_offline(call.command);
+                let args = parse(&call.grammar, call.words).map_err(|stop| Exit(stop.say()))?;
+                if !offline {
+                    context.ready()?;
+                }
+                $function(context, args)
+            },
         }
     };
 }
@@ -112,6 +124,15 @@ pub const COMMANDS: &[Command] = &[
     row!(["system check", "check"], "More", "Check that the store is whole, and mend it", "[OPTIONS]", NONE, check::check),
     row!(["events", "system events"], "More", "Show what happens, and what happened", "[OPTIONS]", NONE, events::events),
     row!(["completion"], "More", "Print a script that completes words in bash, zsh or fish", "SHELL", ONE, complete::completion),
+    row!(["context create"], "More", "Give a daemon a name", "[OPTIONS] CONTEXT", ONE, contexts::create),
+    row!(["context export"], "More", "Write a context as a tar archive", "[OPTIONS] CONTEXT [FILE|-]", ONE_OR_TWO, contexts::export),
+    row!(["context import"], "More", "Make a context of an archive", "CONTEXT FILE|-", TWO, contexts::import),
+    row!(["context inspect"], "More", "Show everything about contexts as JSON", "[OPTIONS] [CONTEXT] [CONTEXT...]", count(0, None), contexts::inspect),
+    row!(["context ls", "context list"], "More", "List contexts", "[OPTIONS]", NONE, contexts::ls),
+    row!(["context rm", "context remove"], "More", "Remove contexts", "CONTEXT [CONTEXT...]", SOME, contexts::rm),
+    row!(["context show"], "More", "Print the name of the context that holds", "", NONE, contexts::show),
+    row!(["context update"], "More", "Change a context", "[OPTIONS] CONTEXT", ONE, contexts::update),
+    row!(["context use"], "More", "Set the context that holds from now on", "CONTEXT", ONE, contexts::use_),
     row!(["info", "system info"], "More", "Show what the daemon is and what the machine offers", "[OPTIONS]", NONE, info::info),
 ];
 
@@ -119,6 +140,7 @@ pub const COMMANDS: &[Command] = &[
 pub const FAMILIES: &[(&str, &str)] = &[
     ("builder", "Manage the build cache"),
     ("container", "Manage containers"),
+    ("context", "Manage contexts"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("system", "Manage dhow"),
@@ -134,7 +156,6 @@ pub const UNBUILT: &[&str] = &[
     "compose",
     "config",
     "container cp",
-    "context",
     "cp",
     "image build",
     "image pull",
@@ -228,6 +249,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::global::Global;
     use std::collections::BTreeSet;
 
     fn lead(line: &str) -> String {
@@ -269,13 +291,14 @@ mod tests {
 
     #[test]
     fn every_command_has_a_help_and_takes_the_arguments_that_it_names() {
-        let context = Context::new(Some("unix:///nonexistent".into())).unwrap();
+        let global = Global { hosts: vec!["unix:///nonexistent".into()], ..Global::default() };
+        let context = Context::new(&global).unwrap();
         for command in COMMANDS {
             let call = |words: Vec<OsString>| Call { command, grammar: command.grammar(command.names[0]), words };
             let error = call(vec!["--help".into()]).run(&context).unwrap_err();
             assert_eq!(error.downcast_ref::<Exit>(), Some(&Exit(0)), "{:?}", command.names);
             let help = command.described().render_help().to_string();
-            assert!(help.starts_with(&format!("Usage:  dhow {} {}", command.names[0], command.usage)), "{help}");
+            assert!(help.starts_with(&command.grammar(command.names[0]).usage_line()), "{help}");
             // What the table says of arguments, clap takes: neither fewer nor more.
             let Count { least, most } = command.arguments;
             let more = if command.names[0] == "import" { least } else { most.unwrap_or(least + 1) };

@@ -80,6 +80,12 @@ impl FileOut {
         Ok(out)
     }
 
+    /// Gives it these permissions, and has its content on the disk before its name.
+    pub fn keep(&self, permissions: std::fs::Permissions) -> io::Result<()> {
+        self.file.set_permissions(permissions)?;
+        self.file.sync_all()
+    }
+
     /// Puts the file at its place. Without this call there is none.
     pub fn finish(mut self) -> Result<()> {
         let what = format!("write {}", self.place.display());

@@ -54,14 +54,16 @@ pub fn version(context: &Context, args: VersionArgs) -> Result<i32> {
     let api = format!("{}.{}", newest.major, newest.minor);
     let own = json!({
         "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": api, "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH,
+        "Context": context.name,
     });
     let document = json!({ "Client": own, "Server": server.as_ref().ok() });
     if !formatted(args.format.as_deref(), &V::row("command.versionInfo", &document))? {
         let mut text = format!(
-            "Client: dhow\n Version:      {}\n API version:  {api}\n OS/Arch:      {}/{}\n",
+            "Client: dhow\n Version:      {}\n API version:  {api}\n OS/Arch:      {}/{}\n Context:      {}\n",
             env!("CARGO_PKG_VERSION"),
             std::env::consts::OS,
-            std::env::consts::ARCH
+            std::env::consts::ARCH,
+            context.name
         );
         if let Ok(server) = &server {
             text.push_str(&format!(
@@ -78,10 +80,13 @@ pub fn version(context: &Context, args: VersionArgs) -> Result<i32> {
 pub fn info(context: &Context, args: InfoArgs) -> Result<i32> {
     let client = context.client();
     let info: Info = context.with_daemon(&client, |c| c.get("/info"))?;
-    if formatted(args.format.as_deref(), &V::row("system.dhowInfo", &serde_json::to_value(&info)?))? {
+    let mut document = serde_json::to_value(&info)?;
+    document["ClientInfo"] = json!({ "Context": context.name, "Debug": false, "Version": env!("CARGO_PKG_VERSION") });
+    if formatted(args.format.as_deref(), &V::row("system.dhowInfo", &document))? {
         return Ok(0);
     }
     let mut lines = vec![
+        ("Context", context.name.clone()),
         ("Containers", info.containers.to_string()),
         (" Running", info.containers_running.to_string()),
         (" Paused", info.containers_paused.to_string()),

@@ -169,7 +169,7 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
 }
 
 /// JSON with four spaces, as Docker indents it.
-fn pretty(documents: &[V]) -> String {
+pub fn pretty(documents: &[V]) -> String {
     let mut text = String::new();
     V::List(documents.to_vec()).json(&mut text);
     let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0, false, false);

@@ -12,6 +12,7 @@ mod complete;
 mod config;
 mod containers;
 pub mod context;
+mod contexts;
 mod describe;
 mod df;
 mod df_parts;
@@ -48,7 +49,7 @@ mod update;
 
 use commands::{COMMANDS, Found, find};
 use context::Context;
-use global::Then;
+use global::{Global, Then};
 use std::ffi::OsString;
 use std::fmt;
 
@@ -79,14 +80,17 @@ pub fn main(words: Vec<OsString>) -> i32 {
 }
 
 fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
-    let global = match global::read(words) {
+    let mut global = match global::read(words) {
         Ok(global) => global,
-        Err(text) => {
-            output::note(global::wrong(&text));
-            return Ok(125);
+        Err(global::Wrong(text, code)) => {
+            output::note(text);
+            return Ok(code);
         }
     };
-    let (name, words) = match global.then {
+    if let Some(directory) = &global.config {
+        config::use_directory(directory.clone());
+    }
+    let (name, words) = match std::mem::take(&mut global.then) {
         Then::Version => {
             output::line(format!("dhow version {}", env!("CARGO_PKG_VERSION")));
             return Ok(0);
@@ -106,7 +110,7 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
         return Ok(0);
     }
     match find(name, words) {
-        Found::Command(call) => call.run(&Context::new(global.host)?),
+        Found::Command(call) => call.run(&Context::new(&global)?),
         Found::Family(family, words) => of_family(family, &words),
         Found::Unbuilt(path) => {
             output::note(format!(
@@ -136,7 +140,7 @@ fn help_of(mut words: Vec<OsString>) -> anyhow::Result<i32> {
     words.truncate(usize::from(family));
     words.push("--help".into());
     match find(name, words) {
-        Found::Command(call) => call.run(&Context::new(Some(context::DEFAULT_SOCKET.to_owned()))?),
+        Found::Command(call) => call.run(&Context::new(&Global::default())?),
         Found::Family(family, words) => of_family(family, &words),
         Found::Unbuilt(path) => {
             output::note(format!("dhow: '{path}' is a command of Docker that dhow does not have yet"));
@@ -190,7 +194,8 @@ fn overview() -> String {
     );
     text.push_str(global::HELP);
     text.push_str(
-        "\nEnvironment: DHOW_HOST or DOCKER_HOST (unix:///PATH), DOCKER_API_VERSION.\n\
+        "\nEnvironment: DHOW_HOST or DOCKER_HOST (unix:///PATH), DOCKER_CONTEXT, DOCKER_CONFIG, DOCKER_API_VERSION,\n\
+         DOCKER_CUSTOM_HEADERS.\n\
          Run 'dhow COMMAND --help' for more information on a command.\n",
     );
     text

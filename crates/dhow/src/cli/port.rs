@@ -61,7 +61,7 @@ fn address(binding: &PortBinding) -> String {
 }
 
 /// Numbers in texts by their value: `80/tcp` before `443/tcp`.
-fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {
         let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

@@ -3,10 +3,10 @@
 
 use super::context::Context;
 use super::prune_text::{self, Ask, Kind};
-use super::{listing, output, units};
+use super::{config, listing, output, units};
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
-use dhow_api::{PruneReport, Version};
+use dhow_api::{Filters, PruneReport, Version};
 use dhow_client::{Client, Error};
 use std::io::{BufRead, Read};
 
@@ -104,12 +104,28 @@ pub struct SystemPruneArgs {
     keep_bytes: Option<String>,
 }
 
+/// What was given, and what the user has set down for every prune; where a label is both wanted and not wanted, what was
+/// given counts.
+fn with_configured(mut given: Filters, configured: &[String]) -> Filters {
+    for (name, value) in configured.iter().filter_map(|word| word.split_once('=')) {
+        let against = match name {
+            "label" => "label!",
+            "label!" => "label",
+            _ => "",
+        };
+        if !given.values(against).any(|v| v == value) {
+            given.add(name, value);
+        }
+    }
+    given
+}
+
 impl Common {
     fn ask(&self, kind: Kind, all: bool, bounds: &Bounds) -> Result<Ask> {
         Ok(Ask {
             kind,
             all,
-            filters: listing::read_filters(&self.filter),
+            filters: with_configured(listing::read_filters(&self.filter), config::file().prune_filters()),
             unused_for: read(bounds.unused_for.as_deref(), units::seconds)?,
             keep_bytes: read(bounds.keep_bytes.as_deref(), bytes)?,
             dry_run: self.dry_run,
@@ -258,4 +274,18 @@ fn confirm(question: &str) -> bool {
     // An answer that can't be read is none.
     let _ = std::io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer);
     answer.trim().eq_ignore_ascii_case("y")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_that_are_set_down_are_added() {
+        let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let given = listing::read_filters(&words(&["label=a", "until=1h"]));
+        let all = with_configured(given, &words(&["label!=a", "label=b", "label!=c", "nonsense"]));
+        let of = |name: &str| all.values(name).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((of("label"), of("label!"), of("until")), (words(&["a", "b"]), words(&["c"]), words(&["1h"])));
+    }
 }

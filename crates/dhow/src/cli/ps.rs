@@ -3,7 +3,7 @@
 use super::config::{self, Setting};
 use super::context::Context;
 use super::template::{Template, V, printf};
-use super::{listing, units};
+use super::{listing, table, units};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use dhow_api::{ContainerSummary, PortSummary};
@@ -108,11 +108,7 @@ fn listed(c: &ContainerSummary, full: bool) -> V {
 
 /// One row of a list.
 pub fn row(c: &ContainerSummary, full: bool) -> Value {
-    // The last of the characters that fit is the ellipsis.
-    let cut = |text: &str, most: usize| match text.char_indices().nth(most) {
-        Some(_) if !full => text.chars().take(most - 1).chain(['…']).collect(),
-        _ => text.to_owned(),
-    };
+    let cut = |text: &str, most: usize| if full { text.to_owned() } else { table::ellipsis(text, most) };
     let id = if full { c.id.as_str() } else { c.id.get(..12).unwrap_or(&c.id) };
     let image = match c.image.strip_prefix("sha256:") {
         Some(hex) if !full => hex.get(..12).unwrap_or(hex),

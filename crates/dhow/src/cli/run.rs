@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::session::{End, Session, hold_signals};
-use super::{Exit, keys, names, output, terminal};
+use super::{Exit, config, keys, names, output, terminal};
 use crate::flags::container::ContainerFlags;
 use crate::flags::request::{self, Caller};
 use anyhow::{Context as _, Result};
@@ -101,6 +101,7 @@ fn document(
         variable: &|name| std::env::var(name).ok(),
         terminal: if detached { None } else { terminal::size() },
         read: &|file| std::fs::read_to_string(file),
+        proxies: config::file().proxies(&format!("unix://{}", client.socket().display())),
     };
     request::build(flags, &words[0], &words[1..], detached, &caller)
 }

@@ -1,5 +1,6 @@
 //! `stats`: what containers use, in Docker's figures.
 
+use super::config::{self, Setting};
 use super::context::Context;
 use super::template::V;
 use super::{listing, output, terminal, units};
@@ -50,8 +51,9 @@ const HOME: &str = "\x1b[H\x1b[J";
 
 /// `dhow stats`.
 pub fn stats(context: &Context, args: StatsArgs) -> Result<i32> {
+    let format = config::or_configured(args.format.as_deref(), Setting::Stats);
     // Templates and files get what follows, not what overwrites.
-    let redraws = !args.no_stream && terminal::is_output() && args.format.as_deref() != Some("json");
+    let redraws = !args.no_stream && terminal::is_output() && format.as_deref() != Some("json");
     loop {
         let names = match args.containers.is_empty() {
             true => listed(context, args.all)?,
@@ -70,7 +72,7 @@ pub fn stats(context: &Context, args: StatsArgs) -> Result<i32> {
         if redraws {
             output::text_out(HOME);
         }
-        listing::print(args.format.as_deref(), &COLUMNS, &OTHERS, &rows)?;
+        listing::print(format.as_deref(), &COLUMNS, &OTHERS, &rows)?;
         if args.no_stream {
             return Ok(0);
         }

@@ -1,5 +1,7 @@
 //! Columns as Docker prints them: padded with spaces, at least three between the columns and ten to each; the last is not
-//! padded. A character of East Asia is two columns wide.
+//! padded. A character of East Asia is two columns wide, a mark that stands on another has no width.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The rows as text, one line each, with `header` first.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -44,29 +46,22 @@ pub fn align(text: &str, least: usize) -> String {
 
 /// Columns of a terminal that a text takes.
 fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
+    text.width()
 }
 
-fn columns(c: char) -> usize {
-    match u32::from(c) {
-        // Marks that stand on the character before them, and what joins characters.
-        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f | 0x20d0..=0x20ff => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0x303e
-        | 0x3041..=0x33ff
-        | 0x3400..=0x4dbf
-        | 0x4e00..=0x9fff
-        | 0xa000..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f900..=0x1f9ff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
+/// A text cut to so many columns; the last of them is the ellipsis then. Rule: Docker's `Ellipsis`, which gives marks that
+/// stand on other characters a column.
+pub fn ellipsis(text: &str, most: usize) -> String {
+    let columns = |c: char| if c.width() == Some(2) { 2 } else { 1 };
+    if text.chars().map(columns).sum::<usize>() <= most {
+        return text.to_owned();
     }
+    let mut taken = 0;
+    let kept = text.chars().take_while(|c| {
+        taken += columns(*c);
+        taken < most
+    });
+    kept.chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -87,5 +82,22 @@ mod tests {
     fn a_column_ends_where_a_line_has_none() {
         assert_eq!(align("a\tb\nno tabs\nlonger than ten\tb\n", 10), "a         b\nno tabs\nlonger than ten   b\n");
         assert_eq!(align("A\tB\n日本語\tx\n", 1), "A        B\n日本語   x\n");
+        // One family, which is one picture; a letter with a mark; a flag.
+        assert_eq!(align("A\tB\n👨\u{200d}👩\u{200d}👧\tx\n", 1), "A    B\n👨\u{200d}👩\u{200d}👧   x\n");
+        assert_eq!(align("AB\tB\ne\u{301}\tx\n", 1), "AB   B\ne\u{301}    x\n");
+    }
+
+    #[test]
+    fn texts_are_cut_by_columns() {
+        for (text, most, want) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdefg", 6, "abcde…"),
+            ("日本語", 6, "日本語"),
+            ("日本語語", 6, "日本…"),
+            ("日本語語", 7, "日本語…"),
+            ("éé", 1, "…"),
+        ] {
+            assert_eq!(ellipsis(text, most), want, "{text} {most}");
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Caller<'a> {
     pub socket: PathBuf,
     /// Reads a file that a flag names (a seccomp profile).
     pub read: &'a dyn Fn(&str) -> std::io::Result<String>,
+    /// Variables that every container has, unless it is given others.
+    pub proxies: Vec<(&'static str, &'a str)>,
 }
 
 /// Builds the document. `detached`: nobody will read the output.
@@ -48,6 +50,11 @@ pub fn build(
     }
     let (bindings, exposed) = ports::parse(&flags.publish, &flags.expose)?;
     let streams = streams(flags, detached)?;
+    let mut variables = env::variables(&flags.env_file, &flags.env, caller.variable)?;
+    let given = |name: &str| variables.iter().chain(&flags.env).any(|v| v.split('=').next() == Some(name));
+    let proxies: Vec<String> =
+        caller.proxies.iter().filter(|(name, _)| !given(name)).map(|(name, value)| format!("{name}={value}")).collect();
+    variables.extend(proxies);
     let config = ContainerConfig {
         hostname: flags.hostname.clone().unwrap_or_default(),
         domainname: flags.domainname.clone().unwrap_or_default(),
@@ -59,7 +66,7 @@ pub fn build(
         tty: flags.tty,
         open_stdin: flags.interactive,
         stdin_once: flags.interactive && streams.0,
-        env: some(env::variables(&flags.env_file, &flags.env, caller.variable)?),
+        env: some(variables),
         cmd: (!command.is_empty()).then(|| Words(command.to_vec())),
         healthcheck: flags.health.config()?,
         image: if flags.rootfs { String::new() } else { image.to_owned() },
@@ -268,6 +275,7 @@ mod tests {
             variable: &|_| None,
             terminal: Some((24, 80)),
             read: &|_| Ok(r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#.into()),
+            proxies: vec![("HTTP_PROXY", "p"), ("http_proxy", "p")],
         };
         build(&words.flags, &words.rest[0], &words.rest[1..], false, &caller)
     }
@@ -282,6 +290,13 @@ mod tests {
         assert_eq!((h.memory, h.nano_cpus, h.pids_limit, h.auto_remove), (256 << 20, 500_000_000, Some(50), true));
         assert_eq!((h.network_mode.as_str(), h.console_size), ("default", [24, 80]));
         assert_eq!(h.port_bindings.unwrap()["80/tcp"].as_ref().unwrap()[0].host_port, "8080");
+    }
+
+    #[test]
+    fn containers_are_told_of_proxies_unless_they_are_given_others() {
+        let env = |line: &str| request(line).unwrap().config.env.unwrap();
+        assert_eq!(env("-e A=1 x"), ["A=1", "HTTP_PROXY=p", "http_proxy=p"]);
+        assert_eq!(env("-e HTTP_PROXY= -e http_proxy x"), ["HTTP_PROXY="]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ const HIDDEN: &[(&str, &str)] =
     &[("run create", "net"), ("run create", "dns-opt"), ("run create", "net-alias"), ("stop restart", "time")];
 
 const WINDOWS: &str = "it is for Windows containers only";
+const SOCKETS: &str = "`host=unix:///PATH` and `from=CONTEXT`: there is no TLS";
 const CHECKPOINTS: &str = "there are no checkpoints";
 
 /// The flags that do not simply work: commands, flag, state.
@@ -77,6 +78,8 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
     ("run create", "userns", State::Partly("`host`: user namespaces are not built yet")),
     ("run create", "volume-driver", State::Partly("`local`")),
     ("run create", "use-api-socket", State::Partly("the socket is mounted; there are no logins to pass on yet")),
+    ("context create", "docker", State::Partly(SOCKETS)),
+    ("context update", "docker", State::Partly(SOCKETS)),
     ("history", "platform", State::Refused("an image here is for one platform: there is nothing to choose from")),
     ("logs", "details", State::Refused("the log keeps no labels and variables beside its lines yet")),
     ("rm", "link", State::Refused("there are no links")),

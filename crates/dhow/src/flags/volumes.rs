@@ -134,7 +134,8 @@ pub fn mount(text: &str, cwd: &Path, home: Option<&str>) -> Result<Mount> {
     Ok(mount)
 }
 
-fn fields(text: &str) -> Result<Vec<String>> {
+/// Comma-separated values, in which quotes keep a comma.
+pub fn fields(text: &str) -> Result<Vec<String>> {
     let mut out = vec![String::new()];
     let mut quoted = false;
     let mut chars = text.chars().peekable();
@@ -148,7 +149,7 @@ fn fields(text: &str) -> Result<Vec<String>> {
         }
     }
     if quoted {
-        bail!("--mount {text:?}: a quote is not closed");
+        bail!("{text:?}: a quote is not closed");
     }
     Ok(out.into_iter().filter(|f| !f.is_empty()).collect())
 }

@@ -5,6 +5,7 @@ mod archive;
 mod budget;
 mod clients;
 mod completion;
+mod contexts;
 mod crash;
 mod df;
 mod errors;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         flags::cases(),
         health::cases(),
         completion::cases(),
+        contexts::cases(),
         lifecycle::cases(),
         pause::cases(),
         stop::cases(),

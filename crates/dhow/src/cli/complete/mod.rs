@@ -6,7 +6,7 @@ mod names;
 mod wanted;
 
 use super::context::Context;
-use super::output;
+use super::{config, output};
 use anyhow::{Result, bail};
 use clap::Parser;
 use std::ffi::OsString;
@@ -42,7 +42,10 @@ pub fn completion(_: &Context, args: CompletionArgs) -> Result<i32> {
 pub fn main(words: &[OsString]) -> i32 {
     let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
     let mut wanted = wanted::wanted(&words);
-    if let (Some(kind), Ok(context)) = (wanted.names, Context::new(wanted.host.take())) {
+    if let Some(directory) = wanted.global.config.take() {
+        config::use_directory(directory);
+    }
+    if let (Some(kind), Ok(context)) = (wanted.names, Context::new(&wanted.global)) {
         let prefix = wanted.prefix.clone();
         wanted
             .words

@@ -1,6 +1,7 @@
 //! What may stand in the place of the last word of a line. Pure; names of things are only asked for here.
 
 use crate::cli::commands::{COMMANDS, Command, FAMILIES};
+use crate::cli::global::{Global, LEVELS, OPTIONS};
 use clap::builder::ValueHint;
 use clap::{Arg, ArgAction};
 
@@ -17,6 +18,8 @@ pub enum Names {
     Networks,
     /// Volumes.
     Volumes,
+    /// Contexts: no daemon knows them.
+    Contexts,
 }
 
 /// Files of this machine.
@@ -34,8 +37,8 @@ pub enum Files {
 /// What may stand there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// `-H` of the line.
-    pub host: Option<String>,
+    /// Which daemon is to be asked.
+    pub global: Global,
     /// Words that are known, and what they are.
     pub words: Vec<(String, String)>,
     /// Names to ask for.
@@ -80,22 +83,30 @@ pub fn wanted(words: &[String]) -> Wanted {
     let mut path = loop {
         let Some(word) = before.next() else {
             out.words = match current.starts_with('-') {
-                true => pairs(&[
-                    ("--help", "Print help"),
-                    ("--host", "Socket of the daemon"),
-                    ("--version", "Print the version"),
-                ]),
+                true => OPTIONS.iter().map(|(_, long, _, help)| (format!("--{long}"), (*help).to_owned())).collect(),
                 false => commands(None),
             };
             return out;
         };
         match word.as_str() {
-            "-H" | "--host" => match before.next() {
-                Some(host) => out.host = Some(host.clone()),
-                None => return out,
+            w if w.starts_with('-') => match option(w) {
+                Some((name, None)) => match before.next() {
+                    Some(value) => global_option(&mut out, name, value),
+                    None => {
+                        match name {
+                            "context" => out.names = Some(Names::Contexts),
+                            "config" => out.files = Files::Dirs,
+                            "log-level" => {
+                                out.words = LEVELS.iter().map(|l| ((*l).to_owned(), String::new())).collect()
+                            }
+                            _ => {}
+                        }
+                        return out;
+                    }
+                },
+                Some((name, Some(value))) => global_option(&mut out, name, value),
+                None => {}
             },
-            w if w.starts_with("--host=") => out.host = Some(w["--host=".len()..].to_owned()),
-            w if w.starts_with('-') => {}
             w => break w.to_owned(),
         }
     };
@@ -112,6 +123,25 @@ pub fn wanted(words: &[String]) -> Wanted {
         of_command(row, before.as_slice(), current, &mut out);
     }
     out
+}
+
+/// An option before the command that has a value, if it stands in the same word.
+fn option(word: &str) -> Option<(&'static str, Option<&str>)> {
+    let (written, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+    let named = |short: &Option<char>, long: &str| match written.strip_prefix("--") {
+        Some(name) => name == long,
+        None => written.strip_prefix('-').is_some_and(|letters| letters.chars().last() == *short),
+    };
+    OPTIONS.iter().find(|(short, long, valued, _)| *valued && named(short, long)).map(|(_, long, ..)| (*long, value))
+}
+
+fn global_option(out: &mut Wanted, name: &str, value: &str) {
+    match name {
+        "host" => out.global.hosts = vec![value.to_owned()],
+        "context" => out.global.context = Some(value.to_owned()),
+        "config" => out.global.config = Some(value.into()),
+        _ => {}
+    }
 }
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -229,12 +259,16 @@ fn argument(command: &str, n: usize, force: bool, out: &mut Wanted) {
         ("save" | "rmi" | "image inspect", _) | ("history" | "images" | "tag", 0) | ("image diff", 0 | 1) => {
             Some(Names::Images)
         }
+        ("context use" | "context update", 0) | ("context rm" | "context inspect", _) => Some(Names::Contexts),
+        ("context export", 0) => Some(Names::Contexts),
         ("volume rm" | "volume inspect", _) => Some(Names::Volumes),
         ("network rm" | "network inspect", _) | ("network connect" | "network disconnect", 0) => Some(Names::Networks),
         _ => None,
     };
     match (command, n) {
-        ("run" | "create" | "exec", 1..) | ("import", 0) => out.files = Files::Any,
+        ("run" | "create" | "exec", 1..) | ("import", 0) | ("context import", 1) | ("context export", 1) => {
+            out.files = Files::Any
+        }
         ("completion", 0) => out.words = pairs(&[("bash", ""), ("fish", ""), ("zsh", "")]),
         _ => {}
     }
@@ -280,7 +314,7 @@ mod tests {
             let got = of(line);
             assert_eq!((got.names, got.files), (names, files), "{line:?}");
         }
-        assert_eq!(of("-H unix:///x stop ").host.as_deref(), Some("unix:///x"));
+        assert_eq!(of("-H unix:///x stop ").global.hosts, ["unix:///x"]);
     }
 
     #[test]
