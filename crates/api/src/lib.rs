@@ -69,5 +69,8 @@ document! {
     pub struct ErrorResponse {
         #[serde(rename = "message")]
         message: String,
+        /// Ours: the cause in one word for programs; docs/errors.md lists them.
+        #[serde(rename = "cause", skip_serializing_if = "document::is_zero")]
+        cause: String,
     }
 }

@@ -363,17 +363,19 @@ fn api_error(head: &Head, conn: BufReader<UnixStream>) -> Error {
     #[derive(serde::Deserialize)]
     struct Document {
         message: String,
+        #[serde(default)]
+        cause: Option<String>,
     }
     let mut text = Vec::new();
     let body = Body { from: conn, framing: framing(head, "GET") };
     if let Err(e) = body.take(MAX_ERROR).read_to_end(&mut text) {
         return Error::Io(e);
     }
-    let message = match serde_json::from_slice::<Document>(&text) {
-        Ok(document) => document.message,
-        Err(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+    let (message, cause) = match serde_json::from_slice::<Document>(&text) {
+        Ok(document) => (document.message, document.cause),
+        Err(_) => (String::from_utf8_lossy(&text).trim().to_owned(), None),
     };
-    Error::Api { status: head.status, message }
+    Error::Api { status: head.status, message, cause }
 }
 
 #[cfg(test)]

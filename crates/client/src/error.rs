@@ -21,6 +21,8 @@ pub enum Error {
         status: u16,
         /// The `message` of the error document.
         message: String,
+        /// Its `cause`, which only dhow's daemon gives.
+        cause: Option<String>,
     },
     /// The connection broke.
     Io(std::io::Error),
@@ -38,6 +40,16 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The cause in one word, where the daemon gave one.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Api { cause, .. } => cause.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,7 +61,7 @@ impl fmt::Display for Error {
             Self::NoDaemon { socket, .. } => {
                 write!(f, "Cannot connect to the dhow daemon at unix://{socket}. Is the dhow daemon running?")
             }
-            Self::Api { status, message } => write!(f, "Error response from daemon: {}", one(message, *status)),
+            Self::Api { status, message, .. } => write!(f, "Error response from daemon: {}", one(message, *status)),
             Self::Io(e) => write!(f, "the connection to the daemon broke: {e}"),
             Self::Protocol(text) => write!(f, "unexpected answer of the daemon: {text}"),
         }

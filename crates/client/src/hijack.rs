@@ -115,19 +115,30 @@ const BATCH: usize = 256 * 1024;
 
 /// Takes Docker's stream framing apart: one byte of stream, three of nothing, four of big-endian length.
 /// Rule: Engine API, `ContainerAttach`, "Stream format". Frames of one stream that came together are one call of `each`.
+/// An error that the daemon tells in the stream ends it, as an error here.
 pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut bytes = vec![0; BATCH];
     let mut batch = Batch { stream: Multiplexed::Stdout, text: Vec::new() };
     let (mut head, mut have, mut left) = ([0; 8], 0, 0);
     let mut stream = Multiplexed::Stdout;
+    let mut told: Vec<u8> = Vec::new();
     loop {
         let n = retry(|| from.read(&mut bytes))?;
         let mut rest = &bytes[..n];
         while !rest.is_empty() {
             if left > 0 {
                 let (text, behind) = rest.split_at(rest.len().min(left));
-                batch.add(stream, text, &mut each)?;
                 (left, rest) = (left - text.len(), behind);
+                if stream != Multiplexed::SystemError {
+                    batch.add(stream, text, &mut each)?;
+                    continue;
+                }
+                told.extend(text.iter().take(MAX_TOLD - told.len()));
+                if left == 0 {
+                    batch.flush(&mut each)?;
+                    let text = String::from_utf8_lossy(&told);
+                    return Err(io::Error::other(format!("error from daemon in stream: {}", text.trim_end())));
+                }
                 continue;
             }
             let (part, behind) = rest.split_at(rest.len().min(head.len() - have));
@@ -143,6 +154,9 @@ pub fn demultiplex(from: &mut impl Read, mut each: impl FnMut(Multiplexed, &[u8]
         }
     }
 }
+
+/// Of an error that the daemon tells, so much is kept.
+const MAX_TOLD: usize = 64 * 1024;
 
 /// Text of one stream that is not given on yet.
 struct Batch {
@@ -265,6 +279,25 @@ mod tests {
             ];
             assert_eq!(seen, want, "in pieces of {size}");
             assert!(size < 1 << 20 || calls == 4, "{calls} calls");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_daemon_ends_the_stream() {
+        let long = vec![b'x'; MAX_TOLD + 9];
+        for (text, kept) in [(&b"it is damaged\n"[..], 13), (&long, MAX_TOLD)] {
+            let length = (text.len() as u32).to_be_bytes();
+            let bytes =
+                [&[1, 0, 0, 0, 0, 0, 0, 1, b'a', 3, 0, 0, 0][..], &length, text, &[1, 0, 0, 0, 0, 0, 0, 1, b'b']]
+                    .concat();
+            let mut seen = Vec::new();
+            let e = demultiplex(&mut &bytes[..], |s, b| {
+                seen.push((s, b.to_vec()));
+                Ok(())
+            });
+            assert_eq!(seen, [(Multiplexed::Stdout, b"a".to_vec())]);
+            let said = e.unwrap_err().to_string();
+            assert_eq!(said, format!("error from daemon in stream: {}", String::from_utf8_lossy(&text[..kept])));
         }
     }
 

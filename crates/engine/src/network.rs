@@ -75,6 +75,11 @@ impl Network {
         Ok((netns.into_fd(), endpoint))
     }
 
+    /// Which other container has one of these ports.
+    pub(crate) fn holder(&self, container: &ContainerId, ports: &[PortBinding]) -> Option<ContainerId> {
+        self.current()?.bridge.holder(container, ports)
+    }
+
     /// Gives an endpoint back. Safe to repeat.
     pub(crate) fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
         self.ensure()?.bridge.disconnect(endpoint)

@@ -44,7 +44,7 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
                 if gone {
                     return Err(not_running());
                 }
-                return Err(Error::new(e.kind(), format!("cannot pause container {}: {}", container.id, e.text())));
+                return Err(e.clone().prefixed(format_args!("cannot pause container {}", container.id)));
             }
             // A signal came in between.
             (_, live) => live.is_some(),
@@ -69,7 +69,7 @@ pub(crate) async fn unpause(core: &Arc<Core>, name: &str) -> Result<()> {
             core.events.container(&container.record(), "unpause", &[]);
             Ok(())
         }
-        Err(e) => Err(Error::new(e.kind(), format!("Cannot unpause container {}: {}", container.id, e.text()))),
+        Err(e) => Err(e.prefixed(format_args!("Cannot unpause container {}", container.id))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which containers there are, by id, by name, and by the beginning of an id.
 
 use crate::container::Container;
-use dhow_types::{ContainerId, Error, Result};
+use dhow_types::{Cause, ContainerId, Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ impl Registry {
             return Err(Error::conflict(format!(
                 "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
                  remove (or rename) that container to be able to reuse that name."
-            )));
+            ))
+            .because(Cause::NameTaken));
         }
         self.names.insert(name.to_owned(), id.clone());
         Ok(())
@@ -49,7 +50,7 @@ impl Registry {
     }
     /// Finds one: a whole id, then a name (a slash before it is allowed), then the beginning of an id.
     pub(crate) fn find(&self, text: &str) -> Result<Arc<Container>> {
-        let missing = || Error::not_found(format!("No such container: {text}"));
+        let missing = || Error::not_found(format!("No such container: {text}")).because(Cause::ContainerMissing);
         let name = text.strip_prefix('/').unwrap_or(text);
         if let Some(c) = self.by_id.get(name) {
             return Ok(c.clone());

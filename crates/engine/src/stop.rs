@@ -12,7 +12,7 @@ use crate::settings::StopUnheeded;
 use crate::view::{Status, WaitResult};
 use crate::{pause, stuck};
 use dhow_shim::protocol::{Reply, Request, Unheeded};
-use dhow_types::{Error, ErrorKind, Result};
+use dhow_types::{Cause, Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ const KNOWS_STOP: u32 = 2;
 pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Result<()> {
     let number = text.filter(|t| !t.is_empty()).map_or(Ok(signal::KILL), signal::parse)?;
     let container = core.registry().find(name)?;
-    let refused = |e: Error| Error::new(e.kind(), format!("cannot kill container: {name}: {}", e.text()));
+    let refused = |e: Error| e.prefixed(format_args!("cannot kill container: {name}"));
     if !container.status().is_up() {
         container.running().map_err(refused)?;
     }
@@ -136,7 +136,7 @@ async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
         return Ok(());
     }
     let why = stuck::why(core, container).await;
-    Err(Error::system(format!("container {} can't be killed: {why}", container.id.short())))
+    Err(Error::system(format!("container {} can't be killed: {why}", container.id.short())).because(Cause::Stuck))
 }
 
 /// What the end of a container is to those who wait for it.
@@ -238,7 +238,7 @@ pub(crate) async fn restart(
 ) -> Result<Option<String>> {
     let container = core.registry().find(name)?;
     // Docker's kind of error, whatever went wrong.
-    let refused = |e: Error| Error::system(format!("Cannot restart container {name}: {}", e.text()));
+    let refused = |e: Error| e.prefixed(format_args!("Cannot restart container {name}")).with_kind(ErrorKind::System);
     let kept = container.kept();
     let mut note = None;
     if container.status().is_up() {

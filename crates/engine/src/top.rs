@@ -29,9 +29,7 @@ pub(crate) fn top(core: &Core, container: &Arc<Container>, args: &str) -> Result
     let columns = top::columns(args)?;
     container.between_runs()?;
     container.running()?;
-    let cannot = |e: Error| {
-        Error::new(e.kind(), format!("list the processes of container {}: {}", container.id.short(), e.text()))
-    };
+    let cannot = |e: Error| e.prefixed(format_args!("list the processes of container {}", container.id.short()));
     let group = pause::group(core, &container.record()).map_err(cannot)?;
     let mut pids = group.pids(true).map_err(cannot)?;
     pids.sort_unstable();

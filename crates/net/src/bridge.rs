@@ -17,14 +17,14 @@
 use crate::addresses::{Addresses, Lease};
 use crate::device::{self, Device};
 use crate::firewall::Firewall;
-use crate::model::{Connect, Endpoint, Mac};
+use crate::model::{Connect, Endpoint, Mac, PortBinding};
 use crate::netlink::{Batch, Socket};
 use crate::netns;
 use crate::nft::pin::Member;
 use crate::pool::{NetnsSlot, Plugged};
 use crate::ports::Ports;
 use crate::rtnl::{self, Pair};
-use dhow_types::{Context, Error, Result};
+use dhow_types::{ContainerId, Context, Error, Result};
 use ipnet::Ipv4Net;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -226,6 +226,11 @@ impl Bridge {
         }
         let text = || format!("plug a network namespace into the bridge {} (does it still exist?)", self.name());
         outcome.map(|()| String::new()).with_context(text)
+    }
+
+    /// Which other container keeps `container` from publishing these ports.
+    pub fn holder(&self, container: &ContainerId, ports: &[PortBinding]) -> Option<ContainerId> {
+        self.0.ports.holder(container, ports)
     }
 
     /// Ends the publishing and frees the address. Safe to repeat, and for endpoints that were never adopted or whose

@@ -205,5 +205,5 @@ fn unsupported(e: Error) -> Error {
     let text = format!(
         "{e}; a bridge needs nftables with nat, fib and masquerade in the kernel (modules nf_tables, nft_chain_nat, nft_fib_ipv4, nft_masq, nft_ct), or run with --network none or host"
     );
-    Error::new(e.kind(), text)
+    e.with_text(text)
 }

@@ -6,7 +6,7 @@
 
 use crate::holder;
 use crate::model::{BoundPort, PortBinding, Protocol};
-use dhow_types::{ContainerId, Error, Result};
+use dhow_types::{Cause, ContainerId, Error, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::net::SocketAddrV4;
@@ -84,6 +84,17 @@ impl Ports {
         Ok(())
     }
 
+    /// Which other container keeps `owner` from having one of these.
+    pub fn holder(&self, owner: &ContainerId, bindings: &[PortBinding]) -> Option<ContainerId> {
+        let state = self.state();
+        let wants = |b: &PortBinding, h: &Held| {
+            b.host_ports.is_some_and(|(first, last)| (first..=last).contains(&h.port.host_port))
+                && collide(&h.port, &BoundPort { host_ip: b.bind_ip(), protocol: b.protocol, ..h.port.clone() })
+        };
+        let found = state.held.iter().find(|h| h.owner != *owner && bindings.iter().any(|b| wants(b, h)));
+        found.map(|h| h.owner.clone())
+    }
+
     /// Frees those of `ports` that are `owner`'s.
     pub fn release(&self, owner: &ContainerId, ports: &[BoundPort]) {
         if !ports.is_empty() {
@@ -118,9 +129,11 @@ impl Taken {
             Self::ByOurs(owner) => Error::system(format!(
                 "Bind for {host_ip}:{host_port} failed: port is already allocated: by container {}",
                 owner.short()
-            )),
+            ))
+            .because(Cause::PortTaken),
             Self::ByOther(e) => Error::from(std::io::Error::from(e))
-                .prefixed(format!("failed to bind host port {host_ip}:{host_port}/{protocol}")),
+                .prefixed(format!("failed to bind host port {host_ip}:{host_port}/{protocol}"))
+                .because((e == Errno::ADDRINUSE).then_some(Cause::PortTaken)),
         }
     }
 }
@@ -236,6 +249,9 @@ mod tests {
             let e = ports.reserve(&id(2), &[tcp(None, 8080)]).unwrap_err();
             let by = format!("port is already allocated: by container {}", id(1).short());
             assert_eq!(e.text(), format!("Bind for 0.0.0.0:8080 failed: {by}"));
+            assert_eq!(e.cause(), Cause::PortTaken);
+            assert_eq!(ports.holder(&id(2), &[tcp(None, 9), tcp(local, 8080)]), Some(id(1)));
+            assert_eq!(ports.holder(&id(2), &[tcp(None, 9)]), None);
             let e = ports.reserve(&id(2), &[tcp(local, 9), tcp(local, 8080)]).unwrap_err();
             assert_eq!(e.text(), format!("Bind for 127.0.0.1:8080 failed: {by}"));
             ports.reserve(&id(3), &[tcp(local, 9)]).expect("the failed request must have freed its first port");
@@ -245,6 +261,7 @@ mod tests {
             let words = "failed to bind host port 0.0.0.0:7000/tcp: address already in use: by ";
             let me = format!("(process {})", std::process::id());
             assert!(e.text().starts_with(words) && e.text().ends_with(&me), "{e}");
+            assert_eq!((e.cause(), ports.holder(&id(2), &[tcp(None, 7000)])), (Cause::PortTaken, None));
             let e = ports.reserve(&id(2), &[tcp(Some(Ipv4Addr::new(203, 0, 113, 9)), 1)]).unwrap_err();
             assert!(e.text().contains("203.0.113.9:1/tcp: cannot assign requested address"), "{e}");
 

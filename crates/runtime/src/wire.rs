@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use dhow_sys::scm;
-use dhow_types::{Error, ErrorKind, Result};
+use dhow_types::{Cause, Error, ErrorKind, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -60,7 +60,7 @@ impl Wire {
                 bytes.extend_from_slice(cut(text).as_bytes());
             }
             Message::Failed(e) => {
-                bytes.extend_from_slice(&[b'E', kind_to_byte(e.kind())]);
+                bytes.extend_from_slice(&[b'E', kind_to_byte(e.kind()), cause_to_byte(e.own_cause())]);
                 bytes.extend_from_slice(cut(e.text()).as_bytes());
             }
             Message::Console(fd) => {
@@ -81,7 +81,7 @@ impl Wire {
 
     /// The next message; `None` at the end of file.
     pub(crate) fn recv(&self) -> Result<Option<Message>> {
-        let mut buffer = [0; MAX_TEXT + 2];
+        let mut buffer = [0; MAX_TEXT + 3];
         let (n, mut fds) = match scm::recv(self.0.as_fd(), &mut buffer) {
             // A peer that dies with unread messages in its queue makes this a reset instead of an end of file.
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
@@ -92,7 +92,9 @@ impl Wire {
         Ok(match (n, buffer[0]) {
             (0, _) => None,
             (_, b'W') => Some(Message::Warning(text(1))),
-            (_, b'E') => Some(Message::Failed(Error::new(byte_to_kind(buffer[1]), text(2)))),
+            (_, b'E') => {
+                Some(Message::Failed(Error::new(byte_to_kind(buffer[1]), text(3)).because(byte_to_cause(buffer[2]))))
+            }
             (_, b'P') => Some(Message::Console(fds.pop().ok_or_else(garbled)?)),
             (_, b'N') => Some(Message::Notify(fds.pop().ok_or_else(garbled)?)),
             (_, b'H') => Some(Message::Hooks),
@@ -150,6 +152,15 @@ fn byte_to_kind(byte: u8) -> ErrorKind {
     KINDS.get(usize::from(byte)).copied().unwrap_or(ErrorKind::System)
 }
 
+/// None is 0.
+fn cause_to_byte(cause: Option<Cause>) -> u8 {
+    cause.and_then(|cause| Cause::ALL.iter().position(|(c, _)| *c == cause)).map_or(0, |at| at as u8 + 1)
+}
+
+fn byte_to_cause(byte: u8) -> Option<Cause> {
+    Cause::ALL.get(usize::from(byte.checked_sub(1)?)).map(|(cause, _)| *cause)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +168,15 @@ mod tests {
     #[test]
     fn messages_arrive_as_they_were_sent() {
         let (a, b) = Wire::pair().unwrap();
-        a.send(&Message::Failed(Error::new(ErrorKind::CommandNotFound, "no x"))).unwrap();
+        let failures = [None, Some(Cause::ProgramMissing), Some(Cause::Internal)]
+            .map(|cause| Error::new(ErrorKind::CommandNotFound, "no x").because(cause));
+        for e in &failures {
+            a.send(&Message::Failed(e.clone())).unwrap();
+        }
         a.send(&Message::Warning("ä".repeat(MAX_TEXT))).unwrap();
         a.send(&Message::Ready).unwrap();
-        match b.recv().unwrap() {
-            Some(Message::Failed(e)) => assert_eq!((e.kind(), e.text()), (ErrorKind::CommandNotFound, "no x")),
-            other => panic!("{other:?}"),
+        for e in &failures {
+            assert!(matches!(b.recv().unwrap(), Some(Message::Failed(arrived)) if arrived == *e));
         }
         assert!(matches!(b.recv().unwrap(), Some(Message::Warning(t)) if t.len() <= MAX_TEXT));
         assert!(matches!(b.recv().unwrap(), Some(Message::Ready)));

@@ -194,7 +194,10 @@ impl Reply {
         match status_of(error.kind()) {
             // Has no body by definition.
             StatusCode::NOT_MODIFIED => Self::status(StatusCode::NOT_MODIFIED),
-            status => Self::json_with(status, &ErrorResponse { message: error.text().to_owned() }),
+            status => {
+                let (message, cause) = (error.text().to_owned(), error.cause().name().to_owned());
+                Self::json_with(status, &ErrorResponse { message, cause })
+            }
         }
     }
 

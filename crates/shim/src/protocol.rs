@@ -23,7 +23,7 @@ use dhow_cgroup::GroupPath;
 use dhow_runtime::Overlay;
 use dhow_runtime::seccomp::Program;
 use dhow_runtime::spec::{ConsoleSize, NamespaceKind, Process, Resources, Spec};
-use dhow_types::{Error, ErrorKind};
+use dhow_types::{Cause, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -282,6 +282,9 @@ pub struct Failure {
     pub kind: String,
     /// The text for people.
     pub text: String,
+    /// The name of the [`Cause`], where it is known; an unknown one reads as none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// Everything needed to start a container: one frame in, one `clone3`, one reply.
@@ -477,14 +480,15 @@ const KINDS: [(ErrorKind, &str); 13] = [
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         let name = KINDS.iter().find(|(kind, _)| *kind == e.kind()).map_or("System", |(_, name)| name);
-        Self { kind: name.to_owned(), text: e.text().to_owned() }
+        let cause = e.own_cause().map(|cause| cause.name().to_owned());
+        Self { kind: name.to_owned(), text: e.text().to_owned(), cause }
     }
 }
 
 impl From<Failure> for Error {
     fn from(f: Failure) -> Self {
         let kind = KINDS.iter().find(|(_, name)| *name == f.kind).map_or(ErrorKind::System, |(kind, _)| *kind);
-        Self::new(kind, f.text)
+        Self::new(kind, f.text).because(f.cause.as_deref().and_then(Cause::parse))
     }
 }
 
@@ -498,9 +502,14 @@ mod tests {
             assert_eq!(format!("{kind:?}"), name);
             let back: Error = Failure::from(Error::new(kind, "why")).into();
             assert_eq!((back.kind(), back.text()), (kind, "why"));
+            let caused = Error::new(kind, "why").because(Cause::PortTaken);
+            assert_eq!(Error::from(Failure::from(caused.clone())), caused);
         }
-        let strange = Failure { kind: "FromTheFuture".into(), text: "x".into() };
-        assert_eq!(Error::from(strange).kind(), ErrorKind::System);
+        let strange = Failure { kind: "FromTheFuture".into(), text: "x".into(), cause: Some("from-there".into()) };
+        assert_eq!(Error::from(strange), Error::system("x"));
+        // A shim of before.
+        let old: Failure = serde_json::from_str(r#"{"kind":"Conflict","text":"x"}"#).unwrap();
+        assert_eq!(Error::from(old), Error::conflict("x"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use crate::db::ImageRow;
 use crate::{Store, lock_anyway};
-use dhow_types::{Context as _, Digest, Error, ErrorKind, ImageConfig, Reference, Result};
+use dhow_types::{Cause, Context as _, Digest, Error, ErrorKind, ImageConfig, Reference, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -260,7 +260,7 @@ pub(crate) fn no_such_image(name: &str) -> Error {
         Ok(r) => r.or_latest().familiar(),
         Err(_) => name.to_owned(),
     };
-    Error::not_found(format!("No such image: {shown}"))
+    Error::not_found(format!("No such image: {shown}")).because(Cause::ImageMissing)
 }
 
 /// Seconds since 1970.

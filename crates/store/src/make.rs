@@ -14,7 +14,7 @@ use crate::load::{Start, Work};
 use crate::pack::{layer_tar, weight};
 use crate::{Reservation, Store};
 use dhow_types::image::{History, MAX_DOCUMENT, MAX_LAYERS, RootFs, media_type};
-use dhow_types::{Context as _, Digest, DigestWriter, Error, ImageConfig, Reference, Result};
+use dhow_types::{Cause, Context as _, Digest, DigestWriter, Error, ImageConfig, Reference, Result};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -186,7 +186,10 @@ impl Store {
             // Its layers stay from here on, whatever happens to it.
             for diff_id in &self.image(parent)?.layers {
                 let held = lease.hold(diff_id)?;
-                held.ok_or_else(|| Error::not_found(format!("No such image: {parent}: it was removed meanwhile")))?;
+                held.ok_or_else(|| {
+                    Error::not_found(format!("No such image: {parent}: it was removed meanwhile"))
+                        .because(Cause::ImageMissing)
+                })?;
                 layers.push(*diff_id);
             }
         }

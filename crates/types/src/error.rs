@@ -3,6 +3,7 @@
 //!
 //! The mapping itself never lives here: HTTP status codes belong to `dhow-server`, exit codes to `dhow`.
 
+use crate::Cause;
 use std::fmt;
 
 /// A result with dhow's error.
@@ -40,17 +41,18 @@ pub enum ErrorKind {
     System,
 }
 
-/// An error: kind and text. The text never repeats what its source already says.
+/// An error: kind, text, and the cause where it is known better than by the kind. The text never repeats what its source already says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
     text: String,
+    cause: Option<Cause>,
 }
 
 impl Error {
     /// An error of `kind` that says `text`.
     pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), cause: None }
     }
     /// `InvalidParameter` with `text`.
     pub fn invalid(text: impl Into<String>) -> Self {
@@ -93,6 +95,24 @@ impl Error {
     pub fn advised(mut self, advice: impl fmt::Display) -> Self {
         self.text = format!("{}: {advice}", self.text);
         self
+    }
+    /// The same error in other words.
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = text.into();
+        self
+    }
+    /// The same error, of this cause.
+    pub fn because(mut self, cause: impl Into<Option<Cause>>) -> Self {
+        self.cause = cause.into().or(self.cause);
+        self
+    }
+    /// The cause, which programs can tell from others.
+    pub fn cause(&self) -> Cause {
+        self.cause.unwrap_or_else(|| Cause::of_kind(self.kind))
+    }
+    /// The cause if it is known better than by the kind, to be sent on.
+    pub fn own_cause(&self) -> Option<Cause> {
+        self.cause
     }
     /// The same text under another kind.
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {

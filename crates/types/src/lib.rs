@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O, knows a wire format of the Engine API, or depends on another dhow crate.
 
+pub mod cause;
 pub mod digest;
 pub mod duration;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod platform;
 pub mod reference;
 pub mod segment;
 
+pub use cause::Cause;
 pub use digest::{Digest, DigestWriter};
 pub use error::{Context, Error, ErrorKind, FAILING_DISK, Result};
 pub use id::ContainerId;

@@ -10,6 +10,7 @@
 mod cases;
 mod daemon;
 mod disk;
+
 mod net;
 mod pty;
 mod runner;

@@ -126,7 +126,7 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
                     one = Some(document);
                     break;
                 }
-                Err(e) if matches!(e.downcast_ref(), Some(dhow_client::Error::Api { status: 404, message: _ })) => {
+                Err(e) if matches!(e.downcast_ref(), Some(dhow_client::Error::Api { status: 404, .. })) => {
                     if kinds.len() == 1 {
                         wrong.push(format!("{e:#}"));
                     }

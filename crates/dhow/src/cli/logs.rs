@@ -67,6 +67,8 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
     match copied {
         // `dhow logs | head`: the reader has what it wanted
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        // What the daemon says of it, in the words of Docker's client.
+        Err(e) if e.kind() == std::io::ErrorKind::Other => bail!("{e}"),
         other => other.map(|()| 0).context("read the log"),
     }
 }

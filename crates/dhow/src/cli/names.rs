@@ -44,7 +44,9 @@ pub fn tag(context: &Context, args: TagArgs) -> Result<i32> {
 /// A name that is none is said as Docker's client says it, which looks at names itself: without the daemon.
 pub fn reference(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<dhow_client::Error>() {
-        Some(dhow_client::Error::Api { status: 400, message }) if message.starts_with("invalid reference format") => {
+        Some(dhow_client::Error::Api { status: 400, message, .. })
+            if message.starts_with("invalid reference format") =>
+        {
             anyhow::anyhow!("{message}")
         }
         _ => error,

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, WaitResponse};
 use dhow_client::{Client, Error, query};
+use dhow_types::Cause;
 
 /// Docker's exit code when the engine, not the program, failed.
 const ENGINE_FAILED: i32 = 125;
@@ -50,15 +51,29 @@ pub struct CreateArgs {
 pub fn engine_failed(command: &str, error: &anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
-    Exit(exit_code(&text)).into()
+    let cause = error.downcast_ref::<Error>().and_then(Error::cause).and_then(Cause::parse);
+    Exit(cause.map_or_else(|| code_of_words(&text), code_of)).into()
 }
 
-/// The exit code that Docker's client takes from the words of a failed start.
-fn exit_code(text: &str) -> i32 {
+/// The exit code of a failed start, by what our daemon says of it.
+fn code_of(cause: Cause) -> i32 {
+    match cause {
+        Cause::ProgramMissing | Cause::InterpreterMissing | Cause::WindowsLineEnds | Cause::FlagAfterImage => NOT_FOUND,
+        Cause::NotExecutable
+        | Cause::IsADirectory
+        | Cause::NoexecMount
+        | Cause::WrongArchitecture
+        | Cause::NotAProgram => CANNOT_EXECUTE,
+        _ => ENGINE_FAILED,
+    }
+}
+
+/// The exit code that Docker's client takes from the words of a failed start: for a daemon that gives no cause.
+fn code_of_words(text: &str) -> i32 {
     let says = |part: &str| text.contains(part);
     if says("executable file not found") || says("no such file or directory") {
         NOT_FOUND
-    } else if says("permission denied") || says("is a directory") || says("exec format error") {
+    } else if says("permission denied") || says("is a directory") {
         CANNOT_EXECUTE
     } else {
         ENGINE_FAILED
@@ -129,12 +144,12 @@ fn create_container(
     let made: ContainerCreateResponse = context
         .with_daemon(client, |c| c.post(&path, &document))
         .map_err(|e| match e.downcast_ref::<Error>() {
-            Some(Error::Api { status: 404, message }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
+            Some(Error::Api { status: 404, message, .. }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
                 "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
             ),
-            Some(Error::Api { status: 409, message }) if message.contains("is already in use by container") => {
+            Some(Error::Api { status: 409, message, cause }) if message.contains("is already in use by container") => {
                 let message = name_taken(client, message, flags.name.as_deref().unwrap_or_default());
-                Error::Api { status: 409, message }.into()
+                Error::Api { status: 409, message, cause: cause.clone() }.into()
             }
             _ => e,
         })?;
@@ -230,7 +245,7 @@ fn attached(flags: &ContainerFlags) -> (bool, bool, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::exit_code;
+    use super::{Cause, code_of, code_of_words};
 
     #[test]
     fn exit_codes_of_failed_starts() {
@@ -238,10 +253,17 @@ mod tests {
             ("exec: \"nope\": executable file not found in $PATH", 127),
             ("exec: \"/nope\": stat /nope: no such file or directory", 127),
             ("exec: \"/etc/passwd\": permission denied", 126),
-            ("exec /bin/x: exec format error", 126),
+            // Docker's client does not know these words.
+            ("exec /bin/x: exec format error", 125),
             ("No such image: x", 125),
         ] {
-            assert_eq!(exit_code(text), code, "{text}");
+            assert_eq!(code_of_words(text), code, "{text}");
         }
+        let with = |code: i32| {
+            let of = Cause::ALL.iter().filter(|(cause, _)| code_of(*cause) == code).map(|(_, name)| *name);
+            of.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(with(127), "program-missing interpreter-missing windows-line-ends flag-after-image");
+        assert_eq!(with(126), "not-executable is-a-directory noexec-mount wrong-architecture not-a-program");
     }
 }

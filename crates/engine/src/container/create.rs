@@ -12,7 +12,7 @@ use crate::view::{Created, Status};
 use dhow_store::Durability;
 use dhow_store::merged::View;
 use dhow_types::image::RunConfig;
-use dhow_types::{ContainerId, Context, Error, ErrorKind, Platform, Result};
+use dhow_types::{Cause, ContainerId, Context, Error, ErrorKind, Platform, Result};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn root(
         let record = core.store.resolve(&config.image)?;
         held.image(record.id);
         if !core.store.stays(&record.id)? {
-            return Err(Error::not_found(format!("No such image: {}", config.image)));
+            return Err(Error::not_found(format!("No such image: {}", config.image)).because(Cause::ImageMissing));
         }
         check_platform(&config.image, &record.image.config.platform(), platform, warnings)?;
         let merged = plan::merge::merge(&config, &from_image(&record.image.config.config))?;
@@ -212,7 +212,9 @@ fn inherited(core: &Core, host: &HostConfig, held: &mut Held) -> Result<Vec<Moun
         }
         // Its removal takes its anonymous volumes along; one that begins from here on sees that they are held.
         if core.registry().find(source.id.as_str()).is_err() {
-            return Err(missing(Error::not_found(format!("No such container: {name}"))));
+            return Err(missing(
+                Error::not_found(format!("No such container: {name}")).because(Cause::ContainerMissing),
+            ));
         }
         out.extend(mounts);
     }

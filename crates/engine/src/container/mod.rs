@@ -51,7 +51,7 @@ use crate::record::Record;
 use crate::view::{Status, WaitResult};
 use crate::wait::Waits;
 use attach::Pending;
-use dhow_types::{ContainerId, Error, ErrorKind, Result};
+use dhow_types::{Cause, ContainerId, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -418,7 +418,7 @@ impl Shared {
 }
 
 fn gone(id: &ContainerId) -> Error {
-    Error::not_found(format!("No such container: {id}"))
+    Error::not_found(format!("No such container: {id}")).because(Cause::ContainerMissing)
 }
 
 /// The task.

@@ -13,13 +13,13 @@ use crate::record::{Record, Root};
 use crate::undo::Undo;
 use crate::users;
 use crate::view::Status;
-use dhow_net::files;
+use dhow_net::{PortBinding, files};
 use dhow_shim::encode_call;
 use dhow_shim::protocol::{Launch, Request, Rootfs, VERSION};
 use dhow_shim::spec::NamespaceKind;
 use dhow_store::Durability;
 use dhow_store::merged::View;
-use dhow_types::{Context, Error, Result};
+use dhow_types::{Cause, ContainerId, Context, Error, Result};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -69,7 +69,8 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     match (&mode, &joins.network) {
         (modes::Network::Bridge, _) => {
             let ports = plan::ports::published(&record.config, &record.host)?;
-            let (netns, endpoint) = core.network.connect(&record.id, &ports, record.mac)?;
+            let connected = core.network.connect(&record.id, &ports, record.mac);
+            let (netns, endpoint) = connected.map_err(|e| held_by(core, &record.id, &ports, e))?;
             let (back, given) = (core.clone(), endpoint.clone());
             undo.add("endpoint", move || back.network.disconnect(&given));
             address = Some(endpoint.ip);
@@ -177,6 +178,18 @@ fn started(record: &Record) -> Durability {
     match !plan::restart::is_none(&record.host.restart_policy) && record.state.restart_count == 0 {
         true => Durability::Synced,
         false => Durability::Lazy,
+    }
+}
+
+/// The network knows who has a port by id; people know the name.
+fn held_by(core: &Core, id: &ContainerId, ports: &[PortBinding], error: Error) -> Error {
+    if error.cause() != Cause::PortTaken {
+        return error;
+    }
+    let holder = core.network.holder(id, ports).filter(|holder| error.text().ends_with(holder.short()));
+    match holder.and_then(|holder| core.registry().find(holder.as_str()).ok()) {
+        Some(holder) => error.clone().with_text(format!("{error} ({})", holder.record().name)),
+        None => error,
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn rename(core: &Arc<Core>, me: &Arc<Container>, name: String) 
     if record.name == name {
         return Err(Error::invalid("Renaming a container with the same name as its current name"));
     }
-    let refused = |e: Error| Error::new(e.kind(), format!("Error when allocating new name: {}", e.text()));
+    let refused = |e: Error| e.prefixed("Error when allocating new name");
     names::check_container(&name).map_err(refused)?;
     core.registry().reserve(&name, &me.id).map_err(refused)?;
     let old = std::mem::replace(&mut record.name, name.clone());

@@ -26,7 +26,7 @@ pub(crate) struct Wanted {
 
 /// Changes it, and gives the warnings.
 pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted) -> Result<Vec<String>> {
-    let cannot = |e: Error| Error::new(e.kind(), format!("Cannot update container {}: {}", me.id, e.text()));
+    let cannot = |e: Error| e.prefixed(format_args!("Cannot update container {}", me.id));
     let mut record = me.record();
     if matches!(record.state.status, Status::Removing | Status::Dead) {
         return Err(cannot(Error::conflict("container is marked for removal and cannot be \"update\"")));
@@ -91,7 +91,7 @@ async fn explained(core: &Arc<Core>, me: &Container, error: Error, limit: i64) -
     match used {
         Ok(used) if limit > 0 && used > limit as u64 => {
             let text = format!("{}: it uses {} MiB of memory now, which is more", error.text(), used >> 20);
-            Error::new(error.kind(), text)
+            error.with_text(text)
         }
         _ => error,
     }

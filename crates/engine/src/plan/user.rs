@@ -4,7 +4,7 @@
 //! Pure: the caller reads the two files (by descriptor, regular, at most 10 MiB; rules R1 and R7). Numbers are taken
 //! as numbers, never looked up by name first when they would wrap: 2^31 and above are refused (CVE-2024-40635).
 
-use dhow_types::{Error, Result};
+use dhow_types::{Cause, Error, Result};
 
 /// Largest number of additional groups (the kernel's NGROUPS_MAX).
 const MAX_GROUPS: usize = 65536;
@@ -79,7 +79,8 @@ pub fn resolve(spec: &str, add: &[String], passwd: &str, group: &str) -> Result<
             return Err(Error::invalid(format!(
                 "unable to find user {user_part}: no matching entries in passwd file of the container{}",
                 nearest(user_part, users(passwd).map(|u| u.name))
-            )));
+            ))
+            .because(Cause::UserMissing));
         }
     }
     match group_part {
@@ -114,6 +115,7 @@ fn group_id(text: &str, file: &str) -> Result<u32> {
             "unable to find group {text}: no matching entries in group file of the container{}",
             nearest(text, groups(file).map(|g| g.name))
         ))
+        .because(Cause::GroupMissing)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::plan::ProcessPlan;
 use dhow_sys::exec::{self, CStringArray};
-use dhow_types::{Error, ErrorKind, Result};
+use dhow_types::{Cause, Error, ErrorKind, Result};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, accessat, stat, statvfs};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -20,7 +20,9 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<CString> {
             Ok(()) => c_string(name),
             Err(Errno::NOENT) => Err(not_found(format!("exec: {name:?}: stat {name}: no such file or directory"))),
             Err(Errno::NOTDIR) => Err(not_found(format!("exec: {name:?}: stat {name}: not a directory"))),
-            Err(Errno::ISDIR) => Err(not_executable(format!("exec: {name:?}: is a directory"))),
+            Err(Errno::ISDIR) => {
+                Err(not_executable(format!("exec: {name:?}: is a directory")).because(Cause::IsADirectory))
+            }
             Err(Errno::ACCESS) if noexec(name).is_some() => Err(on_noexec(name)),
             Err(e) => Err(not_executable(format!("exec: {name:?}: {}", words(e)))),
         };
@@ -37,8 +39,8 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<CString> {
     if denied {
         return Err(not_executable(format!("exec: {name:?}: permission denied")));
     }
-    let flag = if name.starts_with('-') { FLAG } else { "" };
-    Err(not_found(format!("exec: {name:?}: executable file not found in $PATH{flag}")))
+    let (flag, cause) = if name.starts_with('-') { (FLAG, Cause::FlagAfterImage) } else { ("", Cause::ProgramMissing) };
+    Err(not_found(format!("exec: {name:?}: executable file not found in $PATH{flag}")).because(cause))
 }
 
 /// For a command that begins like a flag.
@@ -75,33 +77,37 @@ fn explain(path: &str, errno: Errno) -> Error {
             Some(interpreter) if first_line(&head).is_some_and(|line| line.ends_with(b"\r")) => not_found(format!(
                 "exec: {path:?}: no such file or directory: its first line ends in CR LF, as on Windows, and names the \
                  interpreter {interpreter:?} with a CR: convert the file by `dos2unix`, and set `git config core.autocrlf input`"
-            )),
+            ))
+            .because(Cause::WindowsLineEnds),
             Some(interpreter) => not_found(format!(
                 "exec: {path:?}: no such file or directory: its interpreter {interpreter:?} is not in the container"
-            )),
+            ))
+            .because(Cause::InterpreterMissing),
             None => not_found(format!("exec: {path:?}: no such file or directory")),
         },
         Errno::NOEXEC => {
-            let why = match elf_machine(&head) {
+            let (why, cause) = match elf_machine(&head) {
                 Some(machine) if machine != native_machine() => {
-                    format!(
-                        "it is built for {}, this machine is {}",
-                        machine_name(machine),
-                        machine_name(native_machine())
-                    )
+                    let (built, here) = (machine_name(machine), machine_name(native_machine()));
+                    (format!("it is built for {built}, this machine is {here}"), Cause::WrongArchitecture)
                 }
-                Some(_) => "it is a damaged ELF file, or of a kind this kernel can't run".to_owned(),
-                None if head.starts_with(b"#!") => "its first line names no interpreter".to_owned(),
-                None => "it is no ELF program, and has no #! line".to_owned(),
+                Some(_) => {
+                    ("it is a damaged ELF file, or of a kind this kernel can't run".to_owned(), Cause::NotAProgram)
+                }
+                None if head.starts_with(b"#!") => {
+                    ("its first line names no interpreter".to_owned(), Cause::NotAProgram)
+                }
+                None => ("it is no ELF program, and has no #! line".to_owned(), Cause::NotAProgram),
             };
-            not_executable(format!("exec: {path:?}: exec format error: {why}"))
+            not_executable(format!("exec: {path:?}: exec format error: {why}")).because(cause)
         }
         Errno::ACCESS if noexec(path).is_some() => on_noexec(path),
         Errno::ACCESS => match interpreter(&head) {
             Some(interpreter) if noexec(&interpreter).is_some() => not_executable(format!(
                 "exec: {path:?}: permission denied: its interpreter {interpreter:?} lies in {}, which is mounted noexec",
                 noexec(&interpreter).unwrap_or_default()
-            )),
+            ))
+            .because(Cause::NoexecMount),
             Some(interpreter) if runnable(path).is_ok() => not_executable(format!(
                 "exec: {path:?}: permission denied (for it, for its interpreter {interpreter:?}, or by a noexec mount)"
             )),
@@ -126,7 +132,7 @@ fn noexec(path: &str) -> Option<String> {
 
 fn on_noexec(path: &str) -> Error {
     let mount = noexec(path).unwrap_or_default();
-    not_executable(format!("exec: {path:?}: permission denied: {mount} is mounted noexec"))
+    not_executable(format!("exec: {path:?}: permission denied: {mount} is mounted noexec")).because(Cause::NoexecMount)
 }
 
 fn not_found(text: String) -> Error {

@@ -262,7 +262,10 @@ impl Making {
     fn undo(self, error: Error) -> Error {
         match self.clean_up().first() {
             None => error,
-            Some(more) => Error::new(error.kind(), format!("{}; and while cleaning up: {}", error.text(), more.text())),
+            Some(more) => {
+                let text = format!("{}; and while cleaning up: {}", error.text(), more.text());
+                error.with_text(text)
+            }
         }
     }
 }

@@ -174,7 +174,10 @@ fn a_hijack_that_fails_is_an_ordinary_answer() {
             write!(client, "POST /refused HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n").unwrap();
             let answer = read_until(&mut client, "}\n");
             assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
-            assert!(answer.ends_with("\r\n\r\n{\"message\":\"No such container: x\"}\n"), "{answer}");
+            assert!(
+                answer.ends_with("\r\n\r\n{\"message\":\"No such container: x\",\"cause\":\"not-found\"}\n"),
+                "{answer}"
+            );
         }
     });
 }

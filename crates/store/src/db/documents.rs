@@ -1,7 +1,7 @@
 //! Rows kept for the engine: containers and volumes, their documents opaque.
 
 use super::{Database, Durability, db_error};
-use dhow_types::{Digest, Error, Result};
+use dhow_types::{Cause, Digest, Error, Result};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// A container as stored.
@@ -43,7 +43,8 @@ impl Database {
                     "Conflict. The container name \"/{}\" is already in use by container \"{holder}\". \
                      You have to remove (or rename) that container to be able to reuse that name.",
                     row.name
-                )));
+                ))
+                .because(Cause::NameTaken));
             }
             c.prepare_cached(
                 "INSERT INTO containers (id, name, image, ephemeral, doc) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -62,7 +63,11 @@ impl Database {
     pub fn update_container(&self, id: &str, doc: &str, durability: Durability) -> Result<()> {
         self.write(durability, |c| {
             let changed = run(c, "UPDATE containers SET doc = ?2 WHERE id = ?1", params![id, doc])?;
-            if changed == 0 { Err(Error::not_found(format!("No such container: {id}"))) } else { Ok(()) }
+            if changed == 0 {
+                Err(Error::not_found(format!("No such container: {id}")).because(Cause::ContainerMissing))
+            } else {
+                Ok(())
+            }
         })
     }
 

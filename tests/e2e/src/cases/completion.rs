@@ -5,9 +5,10 @@ use crate::daemon::Daemon;
 use crate::pty::Terminal;
 use crate::runner::{World, skip};
 use anyhow::{Context as _, Result, ensure};
+use std::io::{BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-super::cases!("completion": bash, zsh, fish, without_a_daemon);
+super::cases!("completion": bash, zsh, fish, without_a_daemon, names_of_a_hostile_daemon);
 
 /// How a shell is started and told about dhow, and how it computes.
 struct Shell {
@@ -118,5 +119,32 @@ fn without_a_daemon(w: &World) -> Result<()> {
     ensure!(d.ok(&["__complete", "start", "completes-"])?.starts_with("words\ncompletes-me\t"));
     d.ok(&["rm", "completes-me"])?;
     d.cli(&["completion", "csh"])?.fails(1, &["bash, zsh and fish are known"])?;
+    Ok(())
+}
+
+/// What a completed line runs is chosen by who presses the key, not by who names containers.
+fn names_of_a_hostile_daemon(w: &World) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let socket = dir.path().join("d.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket)?;
+    let named =
+        |name: &str| serde_json::json!({ "Names": [format!("/{name}")], "Image": "a\u{1b}[2Jb\nc", "Status": "Up" });
+    let names = ["good-1", "$(touch pwned)", "a;reboot", "`id`", "two words", "a\nb", "-rf", "clear\u{1b}[2J"];
+    let list = serde_json::to_vec(&names.map(named))?;
+    std::thread::spawn(move || -> Result<()> {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream?);
+            while let Some((_, mut to)) = super::causes::request(&mut stream)? {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+                to.write_all(format!("{head}Content-Length: {}\r\n\r\n", list.len()).as_bytes())?;
+                to.write_all(&list)?;
+            }
+        }
+        Ok(())
+    });
+    let host = format!("unix://{}", socket.display());
+    let out = Command::new(&w.setup.dhow).args(["__complete", "-H", &host, "rm", ""]).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8(out.stdout)?;
+    ensure!(out.status.success() && said == "words\ngood-1\ta[2Jbc, Up\n", "{said:?}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod again;
 mod archive;
 mod budget;
+mod causes;
 mod clients;
 mod completion;
 mod contexts;
@@ -90,6 +91,7 @@ pub fn all() -> Vec<Case> {
         space::cases(),
         budget::cases(),
         errors::cases(),
+        causes::cases(),
         clients::cases(),
         parity::cases(),
     ]

@@ -37,6 +37,18 @@ pub fn completion(_: &Context, args: CompletionArgs) -> Result<i32> {
     Ok(0)
 }
 
+/// A name goes unquoted onto a line that a shell runs, and the daemon may be somebody else's: only letters that mean
+/// nothing to any shell.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.:/@+-".contains(&b);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+/// What a name is goes to the terminal: without what would steer that, or begin another line.
+fn shown(about: &str) -> String {
+    about.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// `dhow __complete`: what else there is to complete (`words`, `files` or `dirs`), then a word a line, with what it is
 /// behind a tab.
 pub fn main(words: &[OsString]) -> i32 {
@@ -47,9 +59,8 @@ pub fn main(words: &[OsString]) -> i32 {
     }
     if let (Some(kind), Ok(context)) = (wanted.names, Context::new(&wanted.global)) {
         let prefix = wanted.prefix.clone();
-        wanted
-            .words
-            .extend(names::ask(&context, kind).into_iter().map(|(name, about)| (prefix.clone() + &name, about)));
+        let names = names::ask(&context, kind).into_iter().filter(|(name, _)| is_plain(name));
+        wanted.words.extend(names.map(|(name, about)| (prefix.clone() + &name, shown(&about))));
     }
     output::line(match wanted.files {
         Files::No => "words",
@@ -61,4 +72,22 @@ pub fn main(words: &[OsString]) -> i32 {
         output::line(format!("{word}\t{about}"));
     }
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_shell_would_run_are_left_out() {
+        for name in ["web", "a_b.c-1", "reg.example:5000/team/app:v1.2", "app@sha256:0123abcd", "c++"] {
+            assert!(is_plain(name), "{name}");
+        }
+        let bad =
+            ["", "-rf", "a b", "$(reboot)", "`x`", "a;b", "a&b", "a|b", "a>b", "a\nb", "a\tb", "~", "a*", "\u{1b}[2J"];
+        for name in bad.into_iter().chain(["a'b", "a\"b", "a\\b", "!!", "a=b", "{a,b}", "#a", "é", "a[1]"]) {
+            assert!(!is_plain(name), "{name:?}");
+        }
+        assert_eq!(shown("busybox\u{1b}[2J, Up\n2\u{9b}x"), "busybox[2J, Up2x");
+    }
 }
