@@ -112,7 +112,8 @@ document! {
 
     /// The networks of a container in a list.
     pub struct ContainerSummaryNetworks {
-        networks: BTreeMap<String, EndpointSettings>,
+        // Boxed: a map makes room for eleven of what it holds, for the one network that most have.
+        networks: BTreeMap<String, Box<EndpointSettings>>,
     }
 
     /// Health in a list.

@@ -16,6 +16,8 @@ use std::thread::JoinHandle;
 const MAX_HEAD: usize = 64 * 1024;
 /// An error document may not be longer.
 const MAX_ERROR: u64 = 1024 * 1024;
+/// Room made for a body before it comes; what is longer gets more as it comes.
+const MAX_ROOM: usize = 4 << 20;
 /// Header fields that are looked at.
 const MAX_FIELDS: usize = 64;
 
@@ -145,6 +147,11 @@ impl Client {
     /// `GET path` as a document.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send("GET", path)?.json()
+    }
+
+    /// `GET path`, a list, whose items are read by [`each`](crate::each).
+    pub fn get_list(&self, path: &str) -> Result<Vec<u8>> {
+        self.send("GET", path)?.bytes()
     }
 
     /// `POST path` with a document; the answer as a document.
@@ -302,12 +309,17 @@ impl Response<'_> {
     }
 
     /// The body as a JSON document.
-    pub fn json<T: DeserializeOwned>(mut self) -> Result<T> {
-        let mut text = Vec::new();
+    pub fn json<T: DeserializeOwned>(self) -> Result<T> {
+        Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+
+    /// The whole body.
+    fn bytes(mut self) -> Result<Vec<u8>> {
+        let length = self.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let mut text = Vec::with_capacity(usize::min(length, MAX_ROOM));
         self.body.read_to_end(&mut text)?;
-        let value = serde_json::from_slice(&text)?;
         self.give_back();
-        Ok(value)
+        Ok(text)
     }
 
     /// Reads the body to its end and returns the status.

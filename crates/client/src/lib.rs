@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod error;
 mod hijack;
+mod list;
 pub mod query;
 mod upload;
 
@@ -15,4 +16,5 @@ pub use body::Body;
 pub use connection::{Client, Response};
 pub use error::{Error, Result};
 pub use hijack::{Hijacked, Multiplexed, Output, demultiplex};
+pub use list::each;
 pub use upload::Upload;

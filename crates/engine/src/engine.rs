@@ -190,18 +190,16 @@ impl Engine {
         let (core, record) = (self.core.clone(), record.clone());
         blocking(move || shown::sizes(&core, &record)).await
     }
-    /// The containers, newest first.
-    pub async fn list(&self, request: ListRequest) -> Result<Vec<Summary>> {
-        let chosen = self.choose(&request)?;
-        let mut out = Vec::with_capacity(chosen.len());
-        for (container, paused) in chosen {
+    /// Gives each container that is asked for to `each`, newest first.
+    pub async fn list(&self, request: ListRequest, mut each: impl FnMut(Summary)) -> Result<()> {
+        for (container, paused) in self.choose(&request)? {
             let mut summary = shown::summary(&self.core.root_id, &container.shared().record, paused);
             if request.size {
                 summary.sizes = Some(self.measure(&container.record()).await?);
             }
-            out.push(summary);
+            each(summary);
         }
-        Ok(out)
+        Ok(())
     }
     /// The containers that a list shows, newest first, and whether each is paused.
     fn choose(&self, request: &ListRequest) -> Result<Vec<(Arc<Container>, bool)>> {

@@ -143,7 +143,9 @@ pub(crate) struct New {
 impl Record {
     /// A container that was just made.
     pub(crate) fn new(new: New) -> Self {
-        let New { id, name, root, config, host, endpoints, hostname, mac, mounts, cgroup, log_store } = new;
+        let New { id, name, root, config, host, mut endpoints, hostname, mac, mounts, cgroup, log_store } = new;
+        // Clients name networks of which they have nothing to say.
+        endpoints.retain(|_, endpoint| *endpoint != EndpointConfig::default());
         Self {
             version: VERSION,
             id,

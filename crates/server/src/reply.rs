@@ -216,6 +216,32 @@ impl Reply {
     }
 }
 
+/// A list that is written item by item, so that none but the last is in memory beside its text.
+#[derive(Debug, Default)]
+pub(crate) struct JsonList {
+    text: Vec<u8>,
+    failed: Option<serde_json::Error>,
+}
+
+impl JsonList {
+    /// Adds an item.
+    pub(crate) fn add(&mut self, item: &impl Serialize) {
+        self.text.push(if self.text.is_empty() { b'[' } else { b',' });
+        if let Err(e) = serde_json::to_writer(&mut self.text, item) {
+            self.failed = Some(e);
+        }
+    }
+
+    /// 200 and the list.
+    pub(crate) fn reply(mut self) -> Reply {
+        if let Some(e) = self.failed {
+            return Reply::error(&Error::system(format!("write the answer: {e}")));
+        }
+        self.text.extend_from_slice(if self.text.is_empty() { b"[]\n" } else { b"]\n" });
+        Reply::with(StatusCode::OK, "application/json", Body::Whole(self.text.into()))
+    }
+}
+
 /// The one place where a kind of error becomes a status.
 fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {

@@ -11,41 +11,61 @@ const LEAST_WIDTH: usize = 10;
 /// Prints rows, each a struct of the columns' names, as a table of `columns` (title and field) or by `format`.
 /// `others` are fields that have no column of their own, for the titles of tables that ask for them.
 pub fn print(format: Option<&str>, columns: &[(&str, &str)], others: &[&str], rows: &[V]) -> Result<()> {
-    output::text_out(text(format, columns, others, rows)?);
+    let mut list = List::new(format, columns, others)?;
+    rows.iter().try_for_each(|row| list.add(row))?;
+    list.print();
     Ok(())
 }
 
-fn text(format: Option<&str>, columns: &[(&str, &str)], others: &[&str], rows: &[V]) -> Result<String> {
-    let mut out = String::new();
-    let (is_table, body) = match format {
-        None | Some("" | "table") => {
-            let fields: Vec<String> = columns.iter().map(|(_, field)| format!("{{{{.{field}}}}}")).collect();
-            (true, fields.join("\t"))
-        }
-        Some("json") => {
-            for row in rows {
-                row.json(&mut out);
-                out.push('\n');
+/// A list that is written row by row, and shown when it is whole: a table's columns are as wide as their widest cell.
+pub struct List {
+    /// None writes each row as JSON.
+    template: Option<Template>,
+    /// The titles, above a table.
+    header: Option<String>,
+    out: String,
+}
+
+impl List {
+    /// An empty one, with the arguments of [`print`].
+    pub fn new(format: Option<&str>, columns: &[(&str, &str)], others: &[&str]) -> Result<Self> {
+        let (is_table, body) = match format {
+            None | Some("" | "table") => {
+                let fields: Vec<String> = columns.iter().map(|(_, field)| format!("{{{{.{field}}}}}")).collect();
+                (true, fields.join("\t"))
             }
-            return Ok(out);
+            Some("json") => return Ok(Self { template: None, header: None, out: String::new() }),
+            Some(format) => match format.strip_prefix("table") {
+                Some(body) => (true, unescape(body.trim_matches(' '))),
+                None => (false, unescape(format.trim_matches(' '))),
+            },
+        };
+        let template = Template::parse(&body).context("template parsing error")?;
+        let header = is_table.then(|| {
+            let named = columns.iter().map(|(title, field)| ((*field).to_owned(), V::Text((*title).to_owned())));
+            let rest = others.iter().map(|field| ((*field).to_owned(), V::Text(title(field))));
+            template.render_titles(named.chain(rest).collect())
+        });
+        Ok(Self { template: Some(template), header, out: String::new() })
+    }
+
+    /// Adds a row.
+    pub fn add(&mut self, row: &V) -> Result<()> {
+        match &self.template {
+            Some(template) => self.out.push_str(&template.render(row).context("template parsing error")?),
+            None => row.json(&mut self.out),
         }
-        Some(format) => match format.strip_prefix("table") {
-            Some(body) => (true, unescape(body.trim_matches(' '))),
-            None => (false, unescape(format.trim_matches(' '))),
-        },
-    };
-    let template = Template::parse(&body).context("template parsing error")?;
-    for row in rows {
-        out.push_str(&template.render(row).context("template parsing error")?);
-        out.push('\n');
+        self.out.push('\n');
+        Ok(())
     }
-    if !is_table {
-        return Ok(out);
+
+    /// Shows it.
+    pub fn print(self) {
+        output::text_out(match self.header {
+            Some(header) => table::align(&format!("{header}\n{}", self.out), LEAST_WIDTH),
+            None => self.out,
+        });
     }
-    let named = columns.iter().map(|(title, field)| ((*field).to_owned(), V::Text((*title).to_owned())));
-    let rest = others.iter().map(|field| ((*field).to_owned(), V::Text(title(field))));
-    let header = template.render_titles(named.chain(rest).collect());
-    Ok(table::align(&format!("{header}\n{out}"), LEAST_WIDTH))
 }
 
 /// Where a list can be asked for ids alone: whether `format` leaves it at that.

@@ -2,12 +2,13 @@
 
 use super::config::{self, Setting};
 use super::context::Context;
+use super::listing::List;
 use super::template::{Template, V, printf};
 use super::{listing, table, units};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use dhow_api::{ContainerSummary, PortSummary};
-use dhow_client::query;
+use dhow_client::{each, query};
 use serde_json::{Value, json};
 
 /// List containers
@@ -78,7 +79,7 @@ pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
             ("filters", listing::filters(&args.filter)),
         ])
     );
-    let containers: Vec<ContainerSummary> = context.with_daemon(&client, |c| c.get(&path))?;
+    let text = context.with_daemon(&client, |c| c.get_list(&path))?;
     let format = match given.as_deref() {
         Some("raw") if args.quiet => Some("container_id: {{.ID}}".to_owned()),
         Some("raw") if args.size => Some(format!("{RAW}size: {{{{.Size}}}}\n")),
@@ -86,9 +87,16 @@ pub fn ps(context: &Context, args: PsArgs) -> Result<i32> {
         _ if args.quiet => Some("{{.ID}}".to_owned()),
         _ => given,
     };
-    let rows: Vec<V> = containers.iter().map(|c| listed(c, args.no_trunc)).collect();
     let columns = if args.size { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
-    listing::print(format.as_deref(), columns, &OTHERS, &rows)?;
+    let mut list = List::new(format.as_deref(), columns, &OTHERS)?;
+    let mut added = Ok(());
+    each(&text, |container: ContainerSummary| {
+        if added.is_ok() {
+            added = list.add(&listed(&container, args.no_trunc));
+        }
+    })?;
+    added?;
+    list.print();
     Ok(0)
 }
 

@@ -138,7 +138,7 @@ async fn monitor(core: Arc<Core>, me: Arc<Container>, generation: u64, check: Ar
         hanging = left;
         let (_taken, taken) = oneshot::channel();
         let probed = Probed { generation, check: check.clone(), probe, since_start, _taken };
-        if me.queue.send(Command::Probed(Box::new(probed))).await.is_err() {
+        if me.queue.send(Box::new(Command::Probed(Box::new(probed)))).await.is_err() {
             return;
         }
         let _ = taken.await;

@@ -69,7 +69,8 @@ const MAX_MARK: Duration = Duration::from_secs(5);
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
     shared: Mutex<Shared>,
-    queue: mpsc::Sender<Command>,
+    /// Boxed, because a queue has room for many from the beginning, and most containers idle.
+    queue: mpsc::Sender<Box<Command>>,
     /// Told whenever something in `shared` changes that somebody may wait for.
     changed: Notify,
     /// Held alone by what stops its processes or relies on their standing still (pause, unpause, commit), together by
@@ -322,7 +323,7 @@ impl Container {
     /// Empties the log; it must not run. Blocks.
     pub(crate) fn drop_log(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Command::DropLog(reply)).map_err(|_| gone(&self.id))?;
+        self.queue.try_send(Box::new(Command::DropLog(reply))).map_err(|_| gone(&self.id))?;
         answer.blocking_recv().unwrap_or_else(|_| Err(gone(&self.id)))
     }
 
@@ -335,7 +336,7 @@ impl Container {
     }
 
     async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        self.queue.try_send(command).map_err(|e| match e {
+        self.queue.try_send(Box::new(command)).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(ErrorKind::Unavailable, format!("container {} is busy: try again", self.id.short()))
             }
@@ -376,7 +377,7 @@ impl Container {
                             None => crate::exec::died(&core, &me, &exec_id, exit_code),
                         }
                     }
-                    report => drop(me.queue.send(Command::Shim { generation, report }).await),
+                    report => drop(me.queue.send(Box::new(Command::Shim { generation, report })).await),
                 }
             })
         };
@@ -422,7 +423,7 @@ fn gone(id: &ContainerId) -> Error {
 }
 
 /// The task.
-async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<Command>) {
+async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<Box<Command>>) {
     let mut clock = Clock::default();
     loop {
         clock.set(&me.shared().agenda);
@@ -441,7 +442,7 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<C
         };
         let Some(command) = command else { break };
         // Boxed, because their futures are large and a container idles for most of its life.
-        match command {
+        match *command {
             Command::Start(reply) => {
                 let (result, removed) = Box::pin(start::start(&core, &me, By::Hand)).await;
                 let _ = reply.send(result);

@@ -180,10 +180,14 @@ pub(crate) fn summary(of: Summary, now: Timestamp, version: ApiVersion) -> api::
         },
         health: (version >= ApiVersion::new(1, 52)).then_some(health),
         network_settings: api::ContainerSummaryNetworks {
-            networks: network::settings_by_network(of.network.endpoints),
+            networks: network::settings_by_network(of.network.endpoints).into_iter().map(boxed).collect(),
         },
         mounts: of.mounts.into_iter().map(mounts::point).collect(),
     }
+}
+
+fn boxed((name, settings): (String, api::EndpointSettings)) -> (String, Box<api::EndpointSettings>) {
+    (name, Box::new(settings))
 }
 
 /// The command as lists show it: words with a space are quoted.

@@ -3,7 +3,7 @@
 use super::{filters, hijack, size, stream_type};
 use crate::api::Call;
 use crate::convert::{config, container, host};
-use crate::reply::{Body, Reply};
+use crate::reply::{Body, JsonList, Reply};
 use crate::request::timestamp;
 use bytes::Bytes;
 use dhow_api::{
@@ -33,8 +33,9 @@ pub(crate) async fn list(engine: &Engine, call: Call) -> Result<Reply> {
         filters: filters.0.into_iter().map(|(name, values)| (name, values.into_iter().collect())).collect(),
     };
     let (now, version) = (Timestamp::now(), call.version);
-    let views = engine.list(request).await?;
-    Ok(Reply::json(&views.into_iter().map(|view| container::summary(view, now, version)).collect::<Vec<_>>()))
+    let mut list = JsonList::default();
+    engine.list(request, |view| list.add(&container::summary(view, now, version))).await?;
+    Ok(list.reply())
 }
 
 /// `POST /containers/create`

@@ -5,6 +5,7 @@ use super::parse::Tree;
 use super::printf::quoted;
 use super::tree::{List, Node, Operand, Pipe, What, template_text};
 use super::value::V;
+use std::borrow::Cow;
 
 /// Templates that call each other deeper than this are ended.
 const MAX_DEPTH: usize = 100;
@@ -24,7 +25,7 @@ struct State<'a> {
     source: &'a str,
     tree: &'a Tree,
     mode: Mode,
-    variables: Vec<(String, V)>,
+    variables: Vec<(String, Cow<'a, V>)>,
     /// The words that are looked at: where they begin, and what they are.
     here: (usize, Words<'a>),
     name: &'a str,
@@ -49,12 +50,12 @@ enum Flow {
 type Done<T> = Result<T, String>;
 
 /// Fills a template in.
-pub fn render(source: &str, tree: &Tree, document: &V, mode: Mode) -> Done<String> {
+pub fn render<'a>(source: &'a str, tree: &'a Tree, document: &'a V, mode: Mode) -> Done<String> {
     let mut state = State {
         source,
         tree,
         mode,
-        variables: vec![("$".to_owned(), document.clone())],
+        variables: vec![("$".to_owned(), Cow::Borrowed(document))],
         here: (0, Words::Template("", None)),
         name: "",
         depth: 0,
@@ -153,10 +154,10 @@ impl<'a> State<'a> {
                 // The last name is the item, the one before it the key.
                 if !branch.pipe.assigns {
                     if names > 0 {
-                        self.variables[inner - 1].1 = value.clone();
+                        self.variables[inner - 1].1 = Cow::Owned(value.clone());
                     }
                     if names > 1 {
-                        self.variables[inner - 2].1 = key;
+                        self.variables[inner - 2].1 = Cow::Owned(key);
                     }
                 } else if let [.., last] = &branch.pipe.names[..] {
                     if let [first, _] = &branch.pipe.names[..] {
@@ -187,7 +188,7 @@ impl<'a> State<'a> {
             Some(pipe) => self.pipe(pipe, dot)?,
             None => V::Missing,
         };
-        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), dot.clone())]);
+        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), Cow::Owned(dot.clone()))]);
         let outer_name = std::mem::replace(&mut self.name, name);
         self.depth += 1;
         self.walk(body, &dot)?;
@@ -199,7 +200,7 @@ impl<'a> State<'a> {
 
     fn set(&mut self, name: &str, value: V) -> Done<()> {
         match self.variables.iter_mut().rev().find(|(n, _)| n == name) {
-            Some(variable) => variable.1 = value,
+            Some(variable) => variable.1 = Cow::Owned(value),
             None => return self.fail(format!("undefined variable: {name}")),
         }
         Ok(())
@@ -216,7 +217,7 @@ impl<'a> State<'a> {
             if pipe.assigns {
                 self.set(name, value.clone())?;
             } else {
-                self.variables.push((name.clone(), value.clone()));
+                self.variables.push((name.clone(), Cow::Owned(value.clone())));
             }
         }
         Ok(value)
@@ -228,18 +229,18 @@ impl<'a> State<'a> {
             What::Function(name) => return self.function(name, words, piped, dot),
             What::Field(names) => {
                 self.at(first);
-                return self.fields(dot.clone(), names, Some((&words[1..], piped)), dot);
+                return self.fields(dot, names, Some((&words[1..], piped)), dot);
             }
             What::Variable(name, names) if !names.is_empty() => {
                 self.at(first);
                 let from = self.variable(name)?;
-                return self.fields(from, names, Some((&words[1..], piped)), dot);
+                return self.fields(&from, names, Some((&words[1..], piped)), dot);
             }
             What::Chain(inner, names) => {
                 self.at(first);
                 let from = self.value(inner, dot)?;
                 self.at(first);
-                return self.fields(from, names, Some((&words[1..], piped)), dot);
+                return self.fields(&from, names, Some((&words[1..], piped)), dot);
             }
             _ => {}
         }
@@ -267,15 +268,15 @@ impl<'a> State<'a> {
             What::Bool(b) => Ok(V::Bool(*b)),
             What::Number(value, _) => Ok(value.clone()),
             What::Text(text, _) => Ok(V::Text(text.clone())),
-            What::Field(names) => self.fields(dot.clone(), names, None, dot),
+            What::Field(names) => self.fields(dot, names, None, dot),
             What::Variable(name, names) => {
                 let from = self.variable(name)?;
-                self.fields(from, names, None, dot)
+                self.fields(&from, names, None, dot)
             }
             What::Chain(inner, names) => {
                 let from = self.value(inner, dot)?;
                 self.at(operand);
-                self.fields(from, names, None, dot)
+                self.fields(&from, names, None, dot)
             }
             What::Nil | What::Group(_) | What::Function(_) => Ok(V::NilAny),
         }
@@ -283,30 +284,31 @@ impl<'a> State<'a> {
 
     fn variable(&self, name: &str) -> Done<V> {
         match self.variables.iter().rev().find(|(n, _)| n == name) {
-            Some((_, value)) => Ok(value.clone()),
+            Some((_, value)) => Ok(value.clone().into_owned()),
             None => self.fail(format!("undefined variable: {name}")),
         }
     }
 
-    fn fields(&mut self, from: V, names: &'a [String], call: Option<(&'a [Operand], Option<V>)>, dot: &V) -> Done<V> {
-        let mut at = from;
+    fn fields(&mut self, from: &V, names: &'a [String], call: Option<(&'a [Operand], Option<V>)>, dot: &V) -> Done<V> {
         let (last, before) = match names.split_last() {
             Some(split) => split,
-            None => return Ok(at),
+            None => return Ok(from.clone()),
         };
+        let mut inner = None;
         for name in before {
-            at = self.field(&at, name, None)?;
+            inner = Some(self.field(inner.as_ref().unwrap_or(from), name, None)?);
         }
-        let Some((words, piped)) = call else { return self.field(&at, last, None) };
+        let at = inner.as_ref().unwrap_or(from);
+        let Some((words, piped)) = call else { return self.field(at, last, None) };
         let mut arguments = Vec::new();
         let here = self.here;
-        let want = if is_label(&at, last) && words.len() == 1 { Want::Text } else { Want::Any };
+        let want = if is_label(at, last) && words.len() == 1 { Want::Text } else { Want::Any };
         for word in words {
             arguments.push(self.argument(word, want, dot)?);
         }
         arguments.extend(piped);
         self.here = here;
-        self.field(&at, last, Some(arguments).filter(|a| !a.is_empty()))
+        self.field(at, last, Some(arguments).filter(|a| !a.is_empty()))
     }
 
     /// One step down; with arguments, if it is a method.
