@@ -12,6 +12,7 @@ mod licences;
 mod modules;
 mod packages;
 mod run;
+mod soak;
 mod suite;
 mod tally;
 mod vm;
@@ -30,6 +31,9 @@ cargo xtask COMMAND
   docs [--check] [--man DIR]  write docs/cli.md from what the binary says of itself; or compare; or write man pages
   fuzz [--seconds N] [TARGET [INPUT...]]
                               run the fuzz targets, a minute in all; or run inputs once, to see what they show
+  soak [--execs N] [--runs N] [--dhow FILE]
+                              10,000 execs and 2,000 runs in a row: memory, descriptors, threads, mounts,
+                              namespaces, groups, processes, files, links and rules must be as before
   vm [--short|--full] [--power-cuts N] [--binary FILE]... [FILTER...]
                               boot a Debian kernel with pure cgroup v2 in qemu and run tests there
   bench [ARGUMENTS]           measure dhow and the engines beside it, and write docs/benchmarks.md
@@ -57,6 +61,7 @@ fn dispatch(command: &str, words: &[String]) -> Result<bool> {
         "test" => suite::command(words),
         "docs" => docs::command(words),
         "fuzz" => fuzz::command(words),
+        "soak" => soak::command(words),
         "vm" => vm::command(words),
         "bench" => bench::command(words).map(|()| true),
         "" | "help" | "-h" | "--help" => {

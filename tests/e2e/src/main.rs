@@ -3,14 +3,14 @@
 //! A program of its own instead of `#[test]` functions, because daemons must be torn down when all is over,
 //! because skips are counted and said, and because one static file can be carried into a virtual machine.
 //!
-//!   dhow-e2e --dhow PATH --images DIR [--jobs N] [--list] [FILTER...]
+//!   dhow-e2e --dhow PATH --images DIR [--jobs N] [--soak EXECS,RUNS] [--list] [FILTER...]
 //!
 //! Every daemon stands in a network namespace of its own, with its own root, state and socket.
 
 mod cases;
 mod daemon;
 mod disk;
-
+mod footprint;
 mod net;
 mod pty;
 mod runner;
@@ -25,10 +25,15 @@ pub struct Setup {
     pub dhow: PathBuf,
     /// Archives made by `cargo xtask images`.
     pub images: PathBuf,
+    /// How many execs and runs `soak::` makes.
+    pub soak: (usize, usize),
 }
 
+/// Execs and runs where nobody asked for more.
+const SOAK: (usize, usize) = (150, 60);
+
 fn main() -> Result<()> {
-    let mut setup = Setup { dhow: "dhow".into(), images: "images".into() };
+    let mut setup = Setup { dhow: "dhow".into(), images: "images".into(), soak: SOAK };
     let (mut jobs, mut list, mut filters) = (2, false, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -40,6 +45,11 @@ fn main() -> Result<()> {
             "--dhow" => setup.dhow = value()?.into(),
             "--images" => setup.images = value()?.into(),
             "--jobs" => jobs = value()?.parse().context("--jobs")?,
+            "--soak" => {
+                let counts = value()?;
+                let (execs, runs) = counts.split_once(',').context("--soak wants EXECS,RUNS")?;
+                setup.soak = (execs.parse().context("--soak")?, runs.parse().context("--soak")?);
+            }
             "--list" => list = true,
             _ if word.starts_with('-') => bail!("unknown option {word}"),
             _ => filters.push(word),

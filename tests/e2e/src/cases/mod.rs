@@ -33,6 +33,7 @@ mod recovery;
 mod restarts;
 mod run;
 mod security;
+mod soak;
 mod space;
 mod stats;
 mod stop;
@@ -88,6 +89,7 @@ pub fn all() -> Vec<Case> {
         recovery::cases(),
         restarts::cases(),
         crash::cases(),
+        soak::cases(),
         space::cases(),
         budget::cases(),
         errors::cases(),
