@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// A tag that was not asked for, where a receiver needs one.
 const DEFAULT_TAG: &str = "{{.ID}}";
+/// The longest that may stand beside a line. Readers know lines of a megabyte at most.
+const MAX_ATTRS: usize = 256 << 10;
 
 /// The labels and variables that `labels`, `labels-regex`, `env` and `env-regex` choose.
 pub fn chosen(info: &Info<'_>) -> Result<BTreeMap<String, String>> {
@@ -62,6 +64,28 @@ pub fn tag(info: &Info<'_>) -> Result<String> {
     let asked = info.options.get("tag").filter(|t| !t.is_empty()).map_or(DEFAULT_TAG, String::as_str);
     let tag = tag::render(asked, info)?;
     Ok(if tag.is_empty() { "dhow".into() } else { tag })
+}
+
+/// The tag for a receiver whose messages are lines: none of its characters ends one, or makes another look like what it
+/// is not.
+pub fn tag_of_line(info: &Info<'_>) -> Result<String> {
+    Ok(tag(info)?
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '_' } else { c })
+        .collect())
+}
+
+/// Refuses what can't stand beside every line.
+pub fn check(info: &Info<'_>) -> Result<()> {
+    let attrs = json(&of_line(info)?).unwrap_or_default();
+    if attrs.len() > MAX_ATTRS {
+        return Err(Error::invalid(format!(
+            "failed to initialize logging driver: labels, variables and tag of the log options are {} bytes long, and \
+             stand in each line: at most {MAX_ATTRS}; let labels, labels-regex, env and env-regex choose fewer",
+            attrs.len()
+        )));
+    }
+    Ok(())
 }
 
 /// The fields of every entry in systemd's journal. `epoch` tells this start's entries from others'.
@@ -140,6 +164,29 @@ mod tests {
         ];
         assert_eq!(got, want);
         assert_eq!([field("_a.b-ü9"), field("__"), field("X")], ["A_B__9".to_owned(), String::new(), "X".to_owned()]);
+    }
+
+    #[test]
+    fn a_tag_makes_no_line_of_its_own() {
+        for (given, want) in [
+            ("a\n<0>Jan  1 00:00:00 kernel: b\r\u{85}c", "a_<0>Jan  1 00:00:00 kernel: b__c"),
+            ("{{index .ContainerLabels \"team\" | json}} é", "\"a&b\" é"),
+            ("{{\"x\\ny\\u2028\"}}\t", "x_y__"),
+        ] {
+            let options = options(&[("tag", given)]);
+            assert_eq!(tag_of_line(&info(&options)).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn what_stands_in_each_line_is_bounded() {
+        let labels = [("small".to_owned(), "x".repeat(100)), ("large".to_owned(), "\"".repeat(MAX_ATTRS / 2))].into();
+        for (chosen, fits) in [("small", true), ("large", false)] {
+            let options = options(&[("labels", chosen)]);
+            let got = check(&Info { labels: &labels, ..info(&options) });
+            assert_eq!(got.is_ok(), fits, "{got:?}");
+            assert!(fits || got.unwrap_err().text().contains("stand in each line: at most 262144"));
+        }
     }
 
     #[test]

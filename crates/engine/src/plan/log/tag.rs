@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 const MAX_DEPTH: usize = 32;
 /// The longest tag. Receivers cut far earlier.
 const MAX_TAG: usize = 4096;
+/// The longest text on the way to it, so that what functions make of one another's results stays small.
+const MAX_VALUE: usize = 64 << 10;
 
 /// What a tag can name.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,16 @@ enum Value {
 }
 
 impl Value {
+    /// About as many bytes as it holds.
+    fn len(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::List(list) => list.iter().map(String::len).sum(),
+            Value::Map(map) => map.iter().map(|(k, v)| k.len() + v.len()).sum(),
+            Value::Number(_) | Value::Nothing => 0,
+        }
+    }
+
     fn show(&self) -> String {
         match self {
             Value::Text(text) => text.clone(),
@@ -119,7 +131,14 @@ pub fn render(template: &str, info: &Info<'_>) -> Result<String> {
         }
     }
     out.push_str(if trim { rest.trim_start() } else { rest });
+    if out.len() > MAX_TAG {
+        return Err(bad(&format!("the tag is longer than {MAX_TAG} bytes")));
+    }
     Ok(out)
+}
+
+fn too_long() -> Error {
+    bad(&format!("a value is longer than {MAX_VALUE} bytes"))
 }
 
 fn bad(why: &str) -> Error {
@@ -242,6 +261,10 @@ impl Parser<'_> {
         }
         while !matches!(self.peek(), None | Some(Token::Pipe | Token::Close)) {
             arguments.push(self.operand()?);
+            // The first one can be all labels, of which one is taken.
+            if arguments.iter().skip(1).map(Value::len).sum::<usize>() > MAX_VALUE {
+                return Err(too_long());
+            }
         }
         arguments.extend(piped);
         if !is_field {
@@ -321,7 +344,18 @@ fn member(value: Value, name: &str) -> Result<Value> {
     }
 }
 
+/// A function's result, of bounded length.
 fn function(name: &str, arguments: Vec<Value>) -> Result<Value> {
+    if let ("join", [Value::List(list), Value::Text(by)]) = (name, arguments.as_slice())
+        && list.len().saturating_mul(by.len()) > MAX_VALUE
+    {
+        return Err(too_long());
+    }
+    let value = call(name, arguments)?;
+    if value.len() > MAX_VALUE { Err(too_long()) } else { Ok(value) }
+}
+
+fn call(name: &str, arguments: Vec<Value>) -> Result<Value> {
     use Value::{List, Map, Number, Text};
     let shown = |f: fn(&str) -> String, text: &str| Ok(Text(f(text)));
     match (name, arguments.as_slice()) {
@@ -418,6 +452,38 @@ pub(super) mod tests {
             env: &ENV,
             labels: &LABELS,
             hostname: "host7",
+        }
+    }
+
+    /// Functions of functions make no more than a little memory can hold, and what is lawful is still made.
+    #[test]
+    fn what_a_tag_is_made_of_is_bounded() {
+        let options = BTreeMap::new();
+        let quotes = "\"".repeat(1000);
+        let letters = "a".repeat(3000);
+        let labels = [("big".to_owned(), "x".repeat(1 << 20)), ("quotes".into(), quotes), ("a".into(), letters)].into();
+        let info = Info { labels: &labels, ..info(&options) };
+        let get = "(index .ContainerLabels \"quotes\")";
+        let a = "(index .ContainerLabels \"a\")";
+        for template in [
+            format!("{{{{{get}{}}}}}", " | json".repeat(64)),
+            format!("{{{{print{} | len}}}}", format!(" {a}").repeat(1000)),
+            format!("{{{{print .ContainerLabels{} | len}}}}", " .ContainerLabels".repeat(1000)),
+            format!("{{{{join (split {a} \"\") {a} | len}}}}"),
+            "{{index .ContainerLabels \"big\"}}".into(),
+        ] {
+            let error = render(&template, &info).unwrap_err();
+            assert!(error.text().contains("a value is longer than 65536 bytes"), "{error}");
+        }
+        let error = render(&"x".repeat(MAX_TAG + 1), &info).unwrap_err();
+        assert!(error.text().contains("the tag is longer than 4096 bytes"), "{error}");
+        for (template, want) in [
+            (format!("{{{{{get} | json | json | len}}}}"), "4006"),
+            (format!("{{{{print {a} {a} | len}}}}"), "6000"),
+            (format!("{{{{join (split {a} \"\") \"-\" | len}}}}"), "5999"),
+            ("x".repeat(MAX_TAG), &"x".repeat(MAX_TAG)),
+        ] {
+            assert_eq!(render(&template, &info).unwrap(), want, "{template}");
         }
     }
 
