@@ -56,6 +56,19 @@ impl Head {
         good.then(|| Self { key: long(head, 8), time: long(head, 16) as i64 })
     }
 
+    /// Works out what a damaged head held from the first record, which stands at the beginning of `bytes`: it bears the
+    /// mark, and a checksum can be counted back to what it began with. `None` if that record is damaged, too.
+    pub fn recover(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.get(..RECORD_HEAD)?;
+        let secret = sum_back(word(head, 20), &[&head[8..20], &head[24..RECORD_HEAD]]);
+        let found = Self { key: u64::from(word(head, 0)) << 32 | u64::from(secret), time: long(head, 8) as i64 };
+        // Any bytes have a secret with which their head is right. That their text is right as well, and that of what
+        // follows a head can be read, is no accident.
+        let At::Record(first) = found.codec().at(bytes) else { return None };
+        let rest = &bytes[first.whole()..];
+        (rest.len() < RECORD_HEAD || found.codec().find(rest).is_some()).then_some(found)
+    }
+
     /// The codec for its records.
     pub fn codec(&self) -> Codec {
         Codec { mark: ((self.key >> 32) as u32).to_le_bytes(), secret: self.key as u32 }
@@ -179,6 +192,20 @@ fn sum(state: u32, bytes: &[u8]) -> u32 {
     zlib_rs::crc32::crc32(state, bytes)
 }
 
+/// The state from which [`sum`] over `parts`, one after the other, gives `sum`.
+fn sum_back(sum: u32, parts: &[&[u8]]) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let mut state = !sum;
+    for byte in parts.iter().rev().flat_map(|part| part.iter().rev()) {
+        for _ in 0..8 {
+            // What was shifted out was a one exactly if the polynomial went in, whose highest bit is set.
+            state = if state >> 31 == 1 { ((state ^ POLYNOMIAL) << 1) | 1 } else { state << 1 };
+        }
+        state ^= u32::from(*byte);
+    }
+    !state
+}
+
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
@@ -249,6 +276,22 @@ mod tests {
             assert_eq!(Head::decode(&bad), None, "{at}");
         }
         assert_eq!(Head::decode(&bytes[..HEAD - 1]), None);
+    }
+
+    #[test]
+    fn a_lost_head_is_worked_out_from_a_whole_record_only() {
+        let one = record(7, 2, b"text\n");
+        let bytes = [&one[..], &record(8, 1, b"more text\n")].concat();
+        for good in [&one[..], &bytes, &bytes[..bytes.len() - 1], &bytes[..one.len() + 5]] {
+            assert_eq!(Head::recover(good), Some(Head { time: 7, ..KEY }));
+        }
+        for at in 0..one.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 4;
+            assert_eq!(Head::recover(&bad), None, "{at}");
+        }
+        assert_eq!(Head::recover(&one[..one.len() - 1]), None);
+        assert_eq!(Head::recover(&[7; 100]), None);
     }
 
     #[test]

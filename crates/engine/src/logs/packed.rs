@@ -7,7 +7,7 @@
 //! `zstd -dc` gives the records. Places are counted as in the segment that was packed, so that a reader who was in its
 //! middle finds his place again.
 
-use dhow_types::segment::{At, Codec, HEAD, Head};
+use dhow_types::segment::{At, Codec, HEAD, Head, MAX_TEXT, RECORD_HEAD};
 use dhow_types::{Context, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -17,12 +17,14 @@ use std::path::Path;
 /// Text of one frame, before it is compressed, is cut behind so much.
 const FRAME: usize = 256 << 10;
 /// Where nothing can be read as a record, a frame is cut all the same.
-const MAX_FRAME: usize = 4 << 20;
+pub(super) const MAX_FRAME: usize = 4 << 20;
 /// Text is packed once, and read seldom.
 const LEVEL: i32 = 1;
 const SKIPPABLE: u32 = 0x184D_2A50;
 /// Bytes before the head, and before the table.
 const SKIP: u64 = 8;
+/// Where the first frame begins.
+pub(super) const FIRST: u64 = SKIP + HEAD as u64;
 const ROW: usize = 32;
 const TRAILER: usize = 32;
 const MAGIC: &[u8; 8] = b"dhowrow1";
@@ -123,72 +125,76 @@ impl Table {
     }
 }
 
-/// Packs the segment `from` as `to`, which is whole and on the disk when this returns. A segment without a head that can
-/// be read is refused: none of its records can be told from other bytes, but they are there for who looks by hand.
-pub(super) fn pack(from: &Path, to: &Path) -> Result<()> {
+/// Packs the segment `from` as `to`, which is whole and on the disk when this returns, and gives the file that was read. A
+/// segment without a head that can be read is refused: none of its records can be told from other bytes, but they are
+/// there for who looks by hand.
+pub(super) fn pack(from: &Path, to: &Path) -> Result<File> {
     let source = File::open(from)?;
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     let target = File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(to)?;
     let mut out = BufWriter::with_capacity(FRAME, target);
-    let mut head = [0; HEAD];
-    let known = source.read_exact_at(&mut head, 0).ok().and_then(|()| Head::decode(&head));
-    if known.is_none() {
+    let Some(head) = super::segment::head(&source)?.0 else {
         let text = "its head is damaged: it is left as it is, and can be looked at by hand";
         return Err(Error::new(ErrorKind::DataLoss, text));
-    }
+    };
     out.write_all(&SKIPPABLE.to_le_bytes())?;
     out.write_all(&(HEAD as u32).to_le_bytes())?;
-    out.write_all(&head)?;
-    let mut table = Table { rows: Vec::new(), lines: 0, end: SKIP + HEAD as u64 };
-    if let Some(head) = known {
-        let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
-        let mut raw = HEAD as u64;
-        let mut time = head.time;
-        let mut buffer = vec![0; FRAME];
-        let mut have = 0;
-        loop {
-            let n = read_full(&source, &mut buffer[have..], raw + have as u64)?;
-            let last = have + n < buffer.len();
-            have += n;
-            if have == 0 {
-                break;
-            }
-            let cut = cut(head.codec(), &buffer[..have], last || have >= MAX_FRAME);
-            if cut.at == 0 {
-                // One record is longer than that, or there is damage.
-                buffer.resize(buffer.len() + FRAME, 0);
-                continue;
-            }
-            let packed = packer.compress(&buffer[..cut.at])?;
-            time = cut.first.unwrap_or(time).max(time);
-            table.rows.push(Row { at: table.end, raw, time, before: table.lines, len: cut.at as u32 });
-            out.write_all(&packed)?;
-            table.end += packed.len() as u64;
-            table.lines = table.lines.saturating_add(cut.lines);
-            raw += cut.at as u64;
-            buffer.copy_within(cut.at..have, 0);
-            have -= cut.at;
-            if last && have == 0 {
-                break;
-            }
+    out.write_all(&head.encode())?;
+    let mut table = Table { rows: Vec::new(), lines: 0, end: FIRST };
+    let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
+    let mut raw = HEAD as u64;
+    let mut time = head.time;
+    let mut buffer = vec![0; FRAME];
+    let mut have = 0;
+    loop {
+        let n = read_full(&source, &mut buffer[have..], raw + have as u64)?;
+        let last = have + n < buffer.len();
+        have += n;
+        if have == 0 {
+            break;
         }
+        let mut cut = cut(head.codec(), &buffer[..have], last);
+        if cut.at == 0 && have < MAX_FRAME {
+            // There is damage, and no record behind it as far as this was read.
+            buffer.resize(buffer.len() + FRAME, 0);
+            continue;
+        }
+        if cut.at == 0 {
+            // A record can begin in the last bytes, whose end was not read yet.
+            cut.at = have - (RECORD_HEAD + MAX_TEXT);
+        }
+        let packed = packer.compress(&buffer[..cut.at])?;
+        time = cut.first.unwrap_or(time).max(time);
+        table.rows.push(Row { at: table.end, raw, time, before: table.lines, len: cut.at as u32 });
+        out.write_all(&packed)?;
+        table.end += packed.len() as u64;
+        table.lines = table.lines.saturating_add(cut.lines);
+        raw += cut.at as u64;
+        buffer.copy_within(cut.at..have, 0);
+        have -= cut.at;
+        if last && have == 0 {
+            break;
+        }
+        // Less than a frame is left, for a record is shorter than that.
+        buffer.truncate(FRAME.max(have));
+        buffer.shrink_to_fit();
     }
     out.write_all(&table.encode())?;
     let target = out.into_inner().map_err(|e| Error::from(e.into_error()))?;
     // Only then may the other one go: a power cut must not leave both unreadable.
     target.sync_data()?;
-    Ok(())
+    Ok(source)
 }
 
-#[derive(Default)]
-struct Cut {
-    at: usize,
-    first: Option<i64>,
-    lines: u32,
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    pub(super) at: usize,
+    pub(super) first: Option<i64>,
+    pub(super) lines: u32,
 }
 
-/// Where whole records end. `all`: nothing follows, or it has become too long.
-fn cut(codec: Codec, bytes: &[u8], all: bool) -> Cut {
+/// Where whole records end. `all`: nothing follows.
+pub(super) fn cut(codec: Codec, bytes: &[u8], all: bool) -> Cut {
     let mut cut = Cut::default();
     let mut at = 0;
     while at < bytes.len() {
@@ -212,7 +218,7 @@ fn cut(codec: Codec, bytes: &[u8], all: bool) -> Cut {
     cut
 }
 
-fn read_full(file: &File, buffer: &mut [u8], from: u64) -> std::io::Result<usize> {
+pub(super) fn read_full(file: &File, buffer: &mut [u8], from: u64) -> std::io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], from + done as u64) {

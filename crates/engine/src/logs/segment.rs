@@ -23,7 +23,7 @@ pub(super) type Tally = Cell<u64>;
 #[derive(Debug)]
 pub(super) struct Segment {
     file: File,
-    /// `None`: its head can't be read, and so none of its records.
+    /// `None`: neither its head nor its first record can be read, and so none of its records.
     head: Option<Head>,
     table: Option<Table>,
 }
@@ -57,24 +57,22 @@ impl Segment {
     pub(super) fn open(dir: &Path, number: u32, tally: &Tally) -> Result<Option<Self>> {
         let path = plain(dir, number);
         if let Some(file) = open(&path)? {
-            let mut head = [0; HEAD];
-            tally.set(tally.get() + HEAD as u64);
-            let head = file.read_exact_at(&mut head, 0).ok().and_then(|()| Head::decode(&head));
+            let (head, bytes) = head(&file)?;
+            tally.set(tally.get() + bytes);
             return Ok(Some(Self { file, head, table: None }));
         }
         let path = packed(dir, number);
         let Some(file) = open(&path)? else { return Ok(None) };
-        Ok(Some(match Table::read(&file) {
-            Ok((head, table, bytes)) => {
-                tally.set(tally.get() + bytes);
-                Self { file, head: Some(head), table: Some(table) }
-            }
-            // Damage costs what it hit, not the log.
+        // Damage costs what it hit, not the log: without a head or a table, they are made of what there is.
+        let (head, table, bytes) = match Table::read(&file) {
+            Ok((head, table, bytes)) => (Some(head), table, bytes),
             Err(e) => {
-                tracing::warn!("{}: {e}", path.display());
-                Self { file, head: None, table: None }
+                tracing::warn!("{}: {e}: it is read without", path.display());
+                super::mend::walk(&file)?
             }
-        }))
+        };
+        tally.set(tally.get() + bytes);
+        Ok(Some(Self { file, head, table: Some(table) }))
     }
 
     /// Reads its records; `None` if that can't be done (yet).
@@ -139,8 +137,9 @@ impl Segment {
         Ok(low)
     }
 
-    /// Where the last `left` lines begin; if there are fewer, `None`, and what is missing stays in `left`.
-    pub(super) fn tail(&self, left: &mut u64, tally: &Tally) -> Result<Option<Place>> {
+    /// Where the last `left` lines begin, of which those before `floor` are not wanted; if there are fewer, `None`, and
+    /// what is missing stays in `left`.
+    pub(super) fn tail(&self, left: &mut u64, floor: u64, tally: &Tally) -> Result<Option<Place>> {
         if let Some(table) = &self.table {
             let all = u64::from(table.lines);
             if all < *left {
@@ -148,7 +147,9 @@ impl Segment {
                 return Ok(None);
             }
             let index = table.rows.partition_point(|row| all - u64::from(row.before) >= *left).saturating_sub(1);
-            let Some(row) = table.rows.get(index) else { return Ok(None) };
+            let Some(row) = table.rows.get(index).filter(|row| row.raw + u64::from(row.len) > floor) else {
+                return Ok(None);
+            };
             let behind = table.rows.get(index + 1).map_or(0, |next| all - u64::from(next.before));
             *left -= behind.min(*left);
             let block = self.block(row.raw, tally)?;
@@ -160,15 +161,15 @@ impl Segment {
         let Some(codec) = self.codec() else { return Ok(None) };
         let mut end = self.file.metadata()?.len();
         let mut step = BLOCK / 4;
-        while end > HEAD as u64 {
-            let begin = end.saturating_sub(step as u64).max(HEAD as u64);
+        while end > floor {
+            let begin = end.saturating_sub(step as u64).max(floor);
             let heads = heads(codec, &self.read(begin, (end - begin) as usize, tally)?, begin);
             if let Some(place) = last(&heads, left) {
                 return Ok(Some(place));
             }
             match heads.first() {
                 Some((first, _)) => (end, step) = (*first, BLOCK),
-                None if step < MAX_PROBE && begin > HEAD as u64 => step *= 4,
+                None if step < MAX_PROBE && begin > floor => step *= 4,
                 None => end = begin,
             }
         }
@@ -207,6 +208,19 @@ impl Segment {
         tally.set(tally.get() + done as u64);
         Ok(bytes)
     }
+}
+
+/// The head of a plain segment, and the bytes it took. One that is damaged is worked out from the first record.
+pub(super) fn head(file: &File) -> Result<(Option<Head>, u64)> {
+    let mut bytes = vec![0; HEAD];
+    let n = super::packed::read_full(file, &mut bytes, 0)?;
+    let known = Head::decode(&bytes[..n]);
+    if known.is_some() || n < HEAD {
+        return Ok((known, n as u64));
+    }
+    let mut bytes = vec![0; BLOCK];
+    let more = super::packed::read_full(file, &mut bytes, HEAD as u64)?;
+    Ok((Head::recover(&bytes[..more]), (n + more) as u64))
 }
 
 fn open(path: &Path) -> Result<Option<File>> {

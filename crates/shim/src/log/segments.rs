@@ -196,7 +196,8 @@ impl Segments {
         let number = self.number.checked_add(1).ok_or(Errno::OVERFLOW)?;
         while number - self.oldest >= self.max_files {
             // The packed one last: who packs looks whether the plain one is still there.
-            for name in [plain(self.oldest), packed(self.oldest)] {
+            let packed = packed(self.oldest);
+            for name in [plain(self.oldest), format!("{packed}.tmp"), packed] {
                 match rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(e) => return Err(e),

@@ -103,9 +103,10 @@ fn packed_segments_go_with_the_oldest() {
     let place = Place::new();
     std::fs::create_dir(place.dir()).unwrap();
     std::fs::write(place.dir().join("00000007.seg.zst"), "packed").unwrap();
+    std::fs::write(place.dir().join("00000007.seg.zst.tmp"), "left by a packer that was killed").unwrap();
     let mut log = place.open(SIZE, 2);
     log.write(Stream::Stdout, b"new\n");
-    assert_eq!(place.files(), ["00000007.seg.zst", "00000008.seg"]);
+    assert_eq!(place.files(), ["00000007.seg.zst", "00000007.seg.zst.tmp", "00000008.seg"]);
     log.write(Stream::Stdout, &vec![b'z'; MAX_TEXT]);
     assert_eq!(place.files(), ["00000008.seg", "00000009.seg"]);
 }
