@@ -56,6 +56,27 @@ pub fn rfc3339(secs: i64, nanos: u32) -> String {
     out
 }
 
+/// Reads what [`rfc3339`] writes.
+pub fn parse(text: &str) -> Option<(i64, u32)> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(|n| n.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':').map(|n| n.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    let lawful = (0..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !lawful || fraction.len() > 9 || hour > 24 || minute > 60 || second > 60 {
+        return None;
+    }
+    let nanos = fraction.parse::<u32>().ok()? * 10u32.pow(9 - fraction.len() as u32);
+    // The reverse of `civil`: years that begin in March.
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    Some((days * DAY + hour * 3600 + minute * 60 + second, nanos))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +94,14 @@ mod tests {
             (-1, 0, "1969-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(secs, nanos), text);
+            assert_eq!(parse(text), Some((secs, nanos)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        for text in ["", "Z", "2024-01-01", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00.1234567890Z", "a-b-cTd:e:fZ"] {
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 }

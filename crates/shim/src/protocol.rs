@@ -211,7 +211,7 @@ pub enum Event {
     },
     /// The kernel killed something in the container's cgroup for want of memory.
     OomKilled,
-    /// A segment of the log is full and may be packed: see [`LogConfig::Segments`].
+    /// A file of the log is full and may be packed: see [`LogConfig`].
     LogTurned,
     /// A client typed its detach keys and was let go.
     Detached {
@@ -359,6 +359,9 @@ pub enum LogConfig {
         /// How many files to keep, the newest included; 0 and 1 mean that the file starts again.
         #[serde(default)]
         max_files: u32,
+        /// Somebody compresses older files: they are called `path.1.gz` then, and it is told when there is one more.
+        #[serde(default)]
+        compress: bool,
         /// An object that stands in each line as `attrs`.
         #[serde(default)]
         attrs: Option<String>,

@@ -26,6 +26,9 @@ pub struct LogsArgs {
     /// Begin each line with its time
     #[arg(short, long)]
     timestamps: bool,
+    /// Put before each line the labels and variables that --log-opt labels, env and the like choose
+    #[arg(long)]
+    details: bool,
     /// Container, by name or id
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -47,6 +50,7 @@ pub fn logs(context: &Context, args: LogsArgs) -> Result<i32> {
             ("stderr", query::flag(true)),
             ("follow", query::flag(args.follow)),
             ("timestamps", query::flag(args.timestamps)),
+            ("details", query::flag(args.details)),
             ("since", time("since", &args.since)?),
             ("until", time("until", &args.until)?),
             ("tail", Some(args.tail.clone())),

@@ -81,7 +81,6 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
     ("context create", "docker", State::Partly(SOCKETS)),
     ("context update", "docker", State::Partly(SOCKETS)),
     ("history", "platform", State::Refused("an image here is for one platform: there is nothing to choose from")),
-    ("logs", "details", State::Refused("the log keeps no labels and variables beside its lines yet")),
     ("rm", "link", State::Refused("there are no links")),
     ("start", "checkpoint", State::Refused(CHECKPOINTS)),
     ("start", "checkpoint-dir", State::Refused(CHECKPOINTS)),

@@ -100,6 +100,8 @@ pub struct LogsRequest {
     pub until: Option<jiff::Timestamp>,
     /// Put the time before each line.
     pub timestamps: bool,
+    /// Put the labels and variables that are kept beside each line before it.
+    pub details: bool,
     /// Only the last so many lines; `None` is all.
     pub tail: Option<u64>,
     /// Go on until the container stops.

@@ -2,6 +2,7 @@
 
 use super::Container;
 use crate::core::{Core, blocking};
+use crate::logs::lock;
 use crate::view::Status;
 use dhow_types::{Context, Error, Result};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +25,8 @@ pub(super) async fn empty(core: &Arc<Core>, me: &Arc<Container>) -> Result<()> {
 /// Removes all segments, the oldest first: what a crash leaves is the newest.
 fn remove(dir: &Path) -> Result<()> {
     let what = || format!("empty the log {}", dir.display());
+    // Nothing is put into the place of what was removed here, and the numbers of segments begin anew.
+    let _lock = lock::exclusive(dir)?;
     let mut names = match std::fs::read_dir(dir) {
         Ok(list) => list.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>().with_context(what)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -42,13 +45,14 @@ fn remove(dir: &Path) -> Result<()> {
 
 fn truncate(path: &Path) -> Result<()> {
     let what = || format!("empty the log {}", path.display());
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let _lock = lock::exclusive(dir)?;
     let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     match std::fs::OpenOptions::new().write(true).custom_flags(flags).open(path) {
         Ok(file) => file.set_len(0).with_context(what)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e).with_context(what),
     }
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let rotated = format!("{}.", name.to_string_lossy());
     for entry in std::fs::read_dir(dir).with_context(what)? {
         let entry = entry.with_context(what)?;

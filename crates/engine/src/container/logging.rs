@@ -34,14 +34,14 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
     };
     match plan {
         Plan::None => Ok(()),
-        Plan::JsonFile(_) | Plan::Local(_) => attrs::of_line(&info).map(drop),
+        Plan::JsonFile(_) | Plan::Local(_) => attrs::check(&info),
         Plan::Send { to, .. } => {
             if let To::Syslog(to) = &to
                 && let Address::Unix(path) | Address::Unixgram(path) = &to.address
             {
                 std::fs::metadata(path).map_err(|e| Error::invalid(format!("syslog-address: stat {path}: {e}")))?;
             }
-            attrs::chosen(&info)?;
+            attrs::check(&info)?;
             attrs::tag(&info).map(drop)
         }
     }
@@ -75,6 +75,7 @@ pub(super) fn orders(core: &Core, record: &Record) -> Result<(LogConfig, Option<
             path: core.dirs.log(&record.id),
             max_size: files.max_size.unwrap_or(0),
             max_files: files.max_files,
+            compress: files.compress,
             attrs: attrs::json(&attrs::of_line(&info)?),
         })
     };
@@ -91,7 +92,7 @@ pub(super) fn orders(core: &Core, record: &Record) -> Result<(LogConfig, Option<
                     address: resolve(to.address)?,
                     facility: to.facility,
                     format: to.format,
-                    tag: attrs::tag(&info)?,
+                    tag: attrs::tag_of_line(&info)?,
                     hostname: core.facts.hostname.clone(),
                     offsets: offsets(&TimeZone::system(), Timestamp::now()),
                 }),

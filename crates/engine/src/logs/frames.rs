@@ -3,6 +3,7 @@
 use crate::config::LogsRequest;
 use dhow_types::segment::FRAME_HEAD;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// So much is gathered before it is sent.
@@ -18,7 +19,12 @@ pub(super) struct Piece<'a> {
     /// Goes on with a line that was begun before.
     pub(super) continued: bool,
     pub(super) text: &'a [u8],
+    /// Labels and variables that stand beside it.
+    pub(super) attrs: &'a BTreeMap<String, String>,
 }
+
+/// Beside what is kept in segments nothing stands.
+pub(super) static NO_ATTRS: BTreeMap<String, String> = BTreeMap::new();
 
 /// What was chosen and not sent yet.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(super) struct Frames {
     since: i64,
     until: i64,
     timestamps: bool,
+    details: bool,
     /// No frames: the container has a terminal.
     raw: bool,
     /// A frame may hold several lines.
@@ -46,6 +53,7 @@ impl Frames {
             since: request.since.map_or(i64::MIN, nanoseconds),
             until: request.until.map_or(i64::MAX, nanoseconds),
             timestamps: request.timestamps,
+            details: request.details,
             raw,
             blocks: request.blocks,
             out: Vec::new(),
@@ -55,6 +63,11 @@ impl Frames {
     /// The time asked for begins here.
     pub(super) fn since(&self) -> i64 {
         self.since
+    }
+
+    /// Labels and variables were asked for.
+    pub(super) fn with_details(&self) -> bool {
+        self.details
     }
 
     /// It is time to send.
@@ -76,7 +89,10 @@ impl Frames {
         if !wanted || piece.time < self.since || piece.text.is_empty() {
             return true;
         }
-        let stamp = if self.timestamps { stamp(piece.time) } else { String::new() };
+        let mut stamp = if self.timestamps { stamp(piece.time) } else { String::new() };
+        if self.details {
+            details(piece.attrs, &mut stamp);
+        }
         if self.out.capacity() == 0 {
             self.out.reserve(ENOUGH + piece.text.len());
         }
@@ -121,6 +137,29 @@ fn stamp(time: i64) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// `k=v,k=v` and a space, as Docker's daemon writes them: in order, and spelled as in the query of a URL.
+fn details(attrs: &BTreeMap<String, String>, out: &mut String) {
+    for (n, (name, value)) in attrs.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        escape(name, out);
+        out.push('=');
+        escape(value, out);
+    }
+    out.push(' ');
+}
+
+fn escape(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +171,9 @@ mod tests {
     fn made(request: &LogsRequest, raw: bool, pieces: &[(u8, i64, bool, &str)]) -> Vec<u8> {
         let mut frames = Frames::new(request, raw);
         for (stream, time, continued, text) in pieces {
-            if !frames.add(&Piece { stream: *stream, time: *time, continued: *continued, text: text.as_bytes() }) {
+            let text = text.as_bytes();
+            let (stream, time, continued) = (*stream, *time, *continued);
+            if !frames.add(&Piece { stream, time, continued, text, attrs: &NO_ATTRS }) {
                 break;
             }
         }
@@ -157,6 +198,21 @@ mod tests {
             String::from_utf8(made(&LogsRequest { timestamps: true, ..request() }, true, &pieces)).unwrap(),
             want
         );
+    }
+
+    #[test]
+    fn details_stand_before_lines_in_order_and_escaped() {
+        let attrs = [("team", "a&b c"), ("com.example/é", "x=y,z~"), ("empty", "")].map(|(k, v)| (k.into(), v.into()));
+        let asked = LogsRequest { details: true, blocks: true, ..request() };
+        let mut frames = Frames::new(&asked, true);
+        let text = b"one\ntwo\n";
+        frames.add(&Piece { stream: 1, time: 0, continued: false, text, attrs: &attrs.into() });
+        let beside = "com.example%2F%C3%A9=x%3Dy%2Cz~,empty=,team=a%26b+c";
+        assert_eq!(String::from_utf8(frames.take()).unwrap(), format!("{beside} one\n{beside} two\n"));
+        // Behind the time; and with none, as in Docker, the space alone.
+        let asked = LogsRequest { timestamps: true, ..asked };
+        let got = made(&asked, true, &[(1, 0, false, "a\n")]);
+        assert_eq!(String::from_utf8(got).unwrap(), "1970-01-01T00:00:00.000000000Z  a\n");
     }
 
     #[test]

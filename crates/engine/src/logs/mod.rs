@@ -5,6 +5,8 @@
 
 mod frames;
 mod json;
+pub(crate) mod lock;
+mod mend;
 mod packed;
 pub(crate) mod packer;
 mod segment;
@@ -62,7 +64,7 @@ impl Source {
     /// `None`: nothing was ever logged.
     fn open(&self, request: &LogsRequest, frames: &Frames) -> Result<Option<Reader>> {
         Ok(match self {
-            Source::Json(path) => json::Reader::open(path, request.tail)?.map(Reader::Json),
+            Source::Json(path) => json::Reader::open(path, request, frames.since())?.map(Reader::Json),
             Source::Segments(dir) => Some(Reader::Segments(segments::Reader::open(dir, request, frames.since())?)),
         })
     }

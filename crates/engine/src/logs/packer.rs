@@ -10,17 +10,22 @@
 //! ```
 //!
 //! Where both are there, N.seg is the one that counts, and is packed again. A shim that turns the oldest out removes N.seg
-//! first; the packer who finds it gone removes his own.
+//! first; the packer who finds it gone removes his own. A log that was emptied begins with the same numbers again: under
+//! the lock of the directory, it is looked whether N.seg is still the file that was packed.
 
 use super::segment::{packed, plain};
-use super::{packed as format, segments};
+use super::{json, lock, packed as format, segments};
 use crate::core::{Core, blocking};
-use crate::plan::log_store::is_packed;
+use crate::plan::log_store::{Store, is_packed};
 use dhow_types::{ContainerId, Context, Result};
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// At the end of the name of a segment that is being packed.
+const UNFINISHED: &str = ".seg.zst.tmp";
 /// The least claim on the processor.
 const NICE: i32 = 19;
 
@@ -30,18 +35,35 @@ pub(crate) struct Packer(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    dirs: BTreeSet<PathBuf>,
+    logs: BTreeSet<Full>,
     working: bool,
+}
+
+/// A log of which something is full.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Full {
+    /// The directory of its segments.
+    Segments(PathBuf),
+    /// The newest of Docker's files.
+    Json(PathBuf),
+}
+
+/// The log of a container, if it is one that is packed.
+fn log(core: &Core, id: &ContainerId) -> Option<Full> {
+    let container = core.registry().find(id.as_str()).ok()?;
+    let shared = container.shared();
+    let record = &shared.record;
+    is_packed(&record.host.log_config, record.log_store).then(|| match record.log_store {
+        Store::Segments { .. } => Full::Segments(core.dirs.segments(id)),
+        Store::JsonFile => Full::Json(core.dirs.log(id)),
+    })
 }
 
 /// Packs what is full in the log of a container, soon.
 pub(crate) fn pack_soon(core: &Arc<Core>, id: &ContainerId) {
-    let config = core.registry().find(id.as_str()).map(|c| c.shared().record.host.log_config.clone());
-    if !config.is_ok_and(|config| is_packed(&config)) {
-        return;
-    }
+    let Some(log) = log(core, id) else { return };
     let mut waiting = core.packer.0.lock().unwrap_or_else(PoisonError::into_inner);
-    waiting.dirs.insert(core.dirs.segments(id));
+    waiting.logs.insert(log);
     if waiting.working {
         return;
     }
@@ -62,25 +84,33 @@ pub(crate) fn pack_soon(core: &Arc<Core>, id: &ContainerId) {
 
 /// After a start of the daemon: what was filled while there was none.
 pub(crate) async fn look(core: &Arc<Core>, id: &ContainerId) {
-    let dir = core.dirs.segments(id);
-    if blocking(move || Ok(!full(&dir)?.is_empty())).await.unwrap_or(false) {
+    let Some(log) = log(core, id) else { return };
+    let due = blocking(move || match log {
+        Full::Segments(dir) => Ok(!full(&dir)?.is_empty() || !unfinished(&dir).is_empty()),
+        Full::Json(path) => json::pack::is_due(&path),
+    });
+    if due.await.unwrap_or(false) {
         pack_soon(core, id);
     }
 }
 
 fn work(packer: &Packer) {
     loop {
-        let dir = {
+        let log = {
             let mut waiting = packer.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(dir) = waiting.dirs.pop_first() else {
+            let Some(log) = waiting.logs.pop_first() else {
                 waiting.working = false;
                 return;
             };
-            dir
+            log
         };
-        if let Err(e) = pack_all(&dir) {
+        let (path, done) = match &log {
+            Full::Segments(dir) => (dir, pack_all(dir)),
+            Full::Json(path) => (path, json::pack::pack_all(path)),
+        };
+        if let Err(e) = done {
             // It stays as it is, and is packed after the next one.
-            tracing::warn!("pack the log {}: {e}", dir.display());
+            tracing::warn!("pack the log {}: {e}", path.display());
         }
     }
 }
@@ -93,8 +123,18 @@ fn full(dir: &Path) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// What a packer that was killed has left.
+fn unfinished(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.to_str().is_some_and(|p| p.ends_with(UNFINISHED))).collect()
+}
+
 /// Packs all segments in `dir` that are full.
 pub(super) fn pack_all(dir: &Path) -> Result<()> {
+    // There is one packer, and it packs nothing now.
+    for path in unfinished(dir) {
+        let _ = std::fs::remove_file(path);
+    }
     let mut first = None;
     for number in full(dir)? {
         // One that can't be packed is no reason to leave the others.
@@ -106,26 +146,37 @@ pub(super) fn pack_all(dir: &Path) -> Result<()> {
 }
 
 fn pack_one(dir: &Path, number: u32) -> Result<()> {
-    let (from, to) = (plain(dir, number), packed(dir, number));
-    let temp = dir.join(format!("{number:08}.seg.zst.tmp"));
+    let from = plain(dir, number);
+    let temp = dir.join(format!("{number:08}{UNFINISHED}"));
     let what = || format!("pack {}", from.display());
-    let gone = |e: &dhow_types::Error| !from.exists() && matches!(e.kind(), dhow_types::ErrorKind::NotFound);
-    if let Err(e) = format::pack(&from, &temp) {
+    let done = format::pack(&from, &temp).and_then(|source| finish(dir, number, &source, &temp));
+    if done.is_err() {
         let _ = std::fs::remove_file(&temp);
-        return if gone(&e) { Ok(()) } else { Err(e).with_context(what) };
     }
-    let done = || -> std::io::Result<()> {
-        std::fs::rename(&temp, &to)?;
-        std::fs::File::open(dir)?.sync_all()?;
-        match std::fs::remove_file(&from) {
-            // Turned out meanwhile.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::remove_file(&to),
-            other => other,
-        }
-    };
-    match done() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+    match done {
+        // Turned out meanwhile, or the whole container went.
+        Err(e) if e.kind() == dhow_types::ErrorKind::NotFound && !from.exists() => Ok(()),
         other => other.with_context(what),
+    }
+}
+
+/// Puts the packed form of `source` in its place, if it is still there.
+fn finish(dir: &Path, number: u32, source: &File, temp: &Path) -> Result<()> {
+    let (from, to) = (plain(dir, number), packed(dir, number));
+    let _lock = lock::exclusive(dir)?;
+    let meta = source.metadata()?;
+    // The number of its inode is not given to another file while it is open.
+    let same = std::fs::symlink_metadata(&from).is_ok_and(|at| (at.dev(), at.ino()) == (meta.dev(), meta.ino()));
+    if !same {
+        std::fs::remove_file(temp)?;
+        return Ok(());
+    }
+    std::fs::rename(temp, &to)?;
+    File::open(dir)?.sync_all()?;
+    match std::fs::remove_file(&from) {
+        // Turned out meanwhile.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(std::fs::remove_file(&to)?),
+        other => Ok(other?),
     }
 }
 
@@ -143,5 +194,39 @@ mod tests {
         assert!(e.text().contains("head is damaged"), "{e}");
         assert_eq!(std::fs::read(plain(dir, 1)).unwrap(), [7; 100]);
         assert!(!packed(dir, 1).exists());
+    }
+
+    /// As if a log had been emptied while its first segment was packed, and a new start had made another of that number.
+    #[test]
+    fn another_segment_of_the_same_number_is_not_taken_for_the_packed_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let head = dhow_types::segment::Head { key: 5, time: 7 }.encode();
+        std::fs::write(plain(dir, 1), head).unwrap();
+        let temp = dir.join("00000001.seg.zst.tmp");
+        let source = format::pack(&plain(dir, 1), &temp).unwrap();
+        std::fs::remove_file(plain(dir, 1)).unwrap();
+        std::fs::write(plain(dir, 1), "another").unwrap();
+        finish(dir, 1, &source, &temp).unwrap();
+        assert_eq!(std::fs::read(plain(dir, 1)).unwrap(), b"another");
+        assert!(!packed(dir, 1).exists() && !temp.exists());
+        // The lawful twin.
+        std::fs::write(plain(dir, 2), head).unwrap();
+        let source = format::pack(&plain(dir, 2), &temp).unwrap();
+        finish(dir, 2, &source, &temp).unwrap();
+        assert!(packed(dir, 2).exists() && !plain(dir, 2).exists() && !temp.exists());
+    }
+
+    #[test]
+    fn what_a_killed_packer_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        // Of a segment that is not there any more, and that nobody packs again.
+        std::fs::write(dir.join("00000001.seg.zst.tmp"), "half").unwrap();
+        std::fs::write(plain(dir, 9), "the newest").unwrap();
+        assert_eq!(unfinished(dir).len(), 1);
+        pack_all(dir).unwrap();
+        assert_eq!(segments::numbers(dir).unwrap(), [9]);
+        assert!(unfinished(dir).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Reads a log that is kept in segments, from where it must and as far as it must.
 
 use super::Fill;
-use super::frames::{Frames, Piece};
+use super::frames::{Frames, NO_ATTRS, Piece};
 use super::segment::{Block, Place, Segment, Tally};
 use crate::config::LogsRequest;
 use dhow_types::segment::{At, Codec, HEAD, RECORD_HEAD};
@@ -16,6 +16,8 @@ pub(super) struct Reader {
     number: u32,
     segment: Option<Segment>,
     place: Place,
+    /// The newest segment and where it ended when the log was opened, unless it is followed: a flood has an end.
+    end: Option<(u32, u64)>,
     /// There is a newer segment, so that nothing more comes into this one.
     closed: bool,
     tally: Tally,
@@ -34,13 +36,21 @@ impl Reader {
     /// Opens the log at its beginning, or where what is asked for begins.
     pub(super) fn open(dir: &Path, request: &LogsRequest, since: i64) -> Result<Self> {
         let place = Place { at: HEAD as u64, skip: None };
-        let mut reader =
-            Self { dir: dir.to_owned(), number: 0, segment: None, place, closed: false, tally: Tally::default() };
-        let numbers = numbers(dir)?;
-        if let Some(lines) = request.tail {
-            reader.tail(&numbers, lines)?;
-        } else if request.since.is_some() {
+        let (dir, tally) = (dir.to_owned(), Tally::default());
+        let mut reader = Self { dir, number: 0, segment: None, place, end: None, closed: false, tally };
+        let numbers = numbers(&reader.dir)?;
+        if !request.follow {
+            let newest = numbers.last().copied().unwrap_or(0);
+            let segment = Segment::open(&reader.dir, newest, &reader.tally)?;
+            reader.end = Some((newest, segment.map_or(Ok(0), |segment| segment.end())?));
+        }
+        if request.since.is_some() {
             reader.since(&numbers, since)?;
+        }
+        if let Some(lines) = request.tail {
+            // What is too early is not looked through for the last lines.
+            let early = numbers.partition_point(|number| *number < reader.number);
+            reader.tail(&numbers[early..], lines)?;
         }
         Ok(reader)
     }
@@ -83,7 +93,8 @@ impl Reader {
         }
         for number in numbers.iter().rev() {
             let Some(segment) = Segment::open(&self.dir, *number, &self.tally)? else { continue };
-            if let Some(place) = segment.tail(&mut left, &self.tally)? {
+            let floor = if *number == self.number { self.place.at } else { HEAD as u64 };
+            if let Some(place) = segment.tail(&mut left, floor, &self.tally)? {
                 (self.number, self.place, self.segment) = (*number, place, Some(segment));
                 break;
             }
@@ -95,6 +106,9 @@ impl Reader {
     pub(super) fn fill(&mut self, frames: &mut Frames) -> Result<Fill> {
         while !frames.is_full() {
             if self.segment.is_none() && !self.next()? {
+                return Ok(Fill::End);
+            }
+            if self.end.is_some_and(|end| (self.number, self.place.at) >= end) {
                 return Ok(Fill::End);
             }
             let Some(segment) = &self.segment else { return Ok(Fill::End) };
@@ -171,7 +185,8 @@ fn walk(codec: Codec, bytes: &[u8], skip: &mut Option<u32>, frames: &mut Frames)
                     continued = false;
                 }
                 at += head.whole();
-                if !frames.add(&Piece { stream: head.stream, time: head.time, continued, text }) {
+                let (stream, time, attrs) = (head.stream, head.time, &NO_ATTRS);
+                if !frames.add(&Piece { stream, time, continued, text, attrs }) {
                     return Walked { done: at, over: true, stuck: false };
                 }
             }

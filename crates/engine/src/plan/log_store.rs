@@ -52,11 +52,13 @@ pub fn choose(config: &LogConfig, named: bool) -> Result<Store> {
     })
 }
 
-/// Whether segments are packed when they are full: unless somebody said `compress=false` of them.
-pub fn is_packed(config: &LogConfig) -> bool {
-    match log::plan(config) {
-        Ok(Plan::Local(files) | Plan::Send { copy: Some(files), .. }) => files.compress,
-        _ => true,
+/// Whether what is full is packed: segments unless somebody said `compress=false` of them, Docker's files if somebody said
+/// `compress=true`.
+pub fn is_packed(config: &LogConfig, store: Store) -> bool {
+    match (log::plan(config), store) {
+        (Ok(Plan::Local(files) | Plan::Send { copy: Some(files), .. }), _) => files.compress,
+        (Ok(Plan::JsonFile(files)), Store::JsonFile) => files.compress,
+        (_, store) => store != Store::JsonFile,
     }
 }
 
@@ -72,16 +74,23 @@ mod tests {
 
     #[test]
     fn packed_unless_told() {
-        for (driver, options, want) in [
-            ("json-file", &[][..], true),
-            ("local", &[], true),
-            ("local", &[("compress", "false")], false),
-            ("syslog", &[("cache-compress", "false")], false),
-            ("syslog", &[], true),
+        let compress = [("compress", "true"), ("max-size", "1m"), ("max-file", "3")];
+        let files = Store::JsonFile;
+        for (driver, options, store, want) in [
+            ("json-file", &[][..], segments(1), true),
+            ("json-file", &[], files, false),
+            ("json-file", &compress, files, true),
+            ("json-file", &compress[1..], files, false),
+            ("json-file", &compress, segments(1), true),
+            ("none", &[], files, false),
+            ("local", &[], segments(1), true),
+            ("local", &[("compress", "false")], segments(1), false),
+            ("syslog", &[("cache-compress", "false")], segments(1), false),
+            ("syslog", &[], segments(1), true),
         ] {
             let options = options.iter().map(|(k, v): &(&str, &str)| ((*k).into(), (*v).into())).collect();
             let config = LogConfig { driver: driver.into(), options };
-            assert_eq!(is_packed(&config), want, "{config:?}");
+            assert_eq!(is_packed(&config, store), want, "{config:?} {store:?}");
         }
     }
 

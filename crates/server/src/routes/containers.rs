@@ -180,6 +180,7 @@ pub(crate) async fn logs(engine: &Engine, call: Call) -> Result<Reply> {
         since: moment(&call, "since")?,
         until: moment(&call, "until")?,
         timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
         // Docker takes what is no number for "all", too.
         tail: query.get("tail").and_then(|lines| lines.parse().ok()),
         follow: query.flag("follow"),

@@ -3,13 +3,15 @@
 //!
 //! As in Docker, a line longer than 16 KiB is cut into pieces of that length, of which only the last one's text ends
 //! with a newline; so does the rest of a stream that ends without one. A crash can tear the last line only: the next
-//! start ends it, so readers skip one line that does not parse. What a reader does never lives here.
+//! start ends it, so readers skip one line that does not parse. Times never go back, whatever the clock does, so that a
+//! reader can look for one. What a reader does never lives here, nor what compresses older files.
 
 use super::{MAX_PIECE, Stream, whole_characters};
 use crate::clock;
 use dhow_types::{Context, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,14 @@ pub struct JsonFile {
     size: u64,
     max_size: u64,
     max_files: u32,
+    /// Older files may be called `.gz`.
+    compress: bool,
+    /// Its directory, to lock it. `None` where that could not be opened: then nobody else changes names there either.
+    dir: Option<OwnedFd>,
+    /// When the last line was written, in seconds and nanoseconds since 1970.
+    last: (i64, u32),
+    /// A file was left for the next one, and nobody was told.
+    turned: bool,
     /// `"attrs":{…},`, or nothing; it stands in each line.
     attrs: Box<str>,
     /// The beginning of a line whose end has not come yet, for each stream.
@@ -44,17 +54,32 @@ impl JsonFile {
             size,
             max_size,
             max_files: max_files.clamp(1, MAX_FILES),
+            compress: false,
+            dir: path.parent().and_then(open_dir),
+            last: (i64::MIN, 0),
+            turned: false,
             attrs: attrs.map(|a| format!("\"attrs\":{a},")).unwrap_or_default().into(),
             partial: Default::default(),
             lost: 0,
         };
         log.end_torn_line()?;
+        log.last = log.last_time().unwrap_or(log.last);
         Ok(log)
+    }
+
+    /// Older files are compressed by somebody else, and then called `.gz`.
+    pub fn compressed(self) -> Self {
+        Self { compress: true, ..self }
+    }
+
+    /// Whether a file was left for the next one since the last question, and may be compressed.
+    pub fn take_turned(&mut self) -> bool {
+        std::mem::take(&mut self.turned) && self.compress
     }
 
     /// Adds output of `stream`.
     pub fn write(&mut self, stream: Stream, mut data: &[u8]) {
-        let time = clock::now();
+        let time = self.now();
         let mut out = Vec::with_capacity(data.len() + 128);
         while !data.is_empty() {
             let mut partial = std::mem::take(&mut self.partial[stream.index()]);
@@ -89,7 +114,8 @@ impl JsonFile {
         let rest = std::mem::take(&mut self.partial[stream.index()]);
         if !rest.is_empty() {
             let mut out = Vec::with_capacity(rest.len() + 128);
-            self.emit(&mut out, stream, &clock::now(), &rest);
+            let time = self.now();
+            self.emit(&mut out, stream, &time, &rest);
             self.append(&out);
         }
     }
@@ -155,23 +181,63 @@ impl JsonFile {
 
     /// `log` becomes `log.1`, `log.1` becomes `log.2`, …; the oldest goes.
     fn rotate(&mut self) {
+        let lock = self.dir.as_ref().map(|dir| flock(dir, FlockOperation::NonBlockingLockExclusive));
+        if matches!(lock, Some(Err(Errno::WOULDBLOCK))) {
+            // Somebody opens the files or gives one another name, and will be done with a later line. The program does
+            // not wait for that.
+            return;
+        }
+        self.turn();
+        if let Some(dir) = &self.dir {
+            let _ = flock(dir, FlockOperation::Unlock);
+        }
+    }
+
+    fn turn(&mut self) {
         if self.max_files == 1 {
-            if let Some(file) = &self.file
-                && rustix::fs::ftruncate(file, 0).is_ok()
+            // Another file in its place: who reads the old one sees that, and reads it to its end.
+            let next = beside(&self.path, ".next");
+            let _ = std::fs::remove_file(&next);
+            if let Ok((file, size)) = open_file(&next)
+                && std::fs::rename(&next, &self.path).is_ok()
             {
-                self.size = 0;
+                (self.file, self.size) = (Some(file), size);
             }
             return;
         }
-        for n in (1..self.max_files - 1).rev() {
-            let _ = std::fs::rename(numbered(&self.path, n), numbered(&self.path, n + 1));
+        let endings = if self.compress { &["", ".gz"][..] } else { &[""] };
+        let name = |n: u32, ending: &str| beside(&self.path, &format!(".{n}{ending}"));
+        for ending in endings {
+            let _ = std::fs::remove_file(name(self.max_files - 1, ending));
         }
-        if std::fs::rename(&self.path, numbered(&self.path, 1)).is_ok() {
+        for n in (1..self.max_files - 1).rev() {
+            for ending in endings {
+                let _ = std::fs::rename(name(n, ending), name(n + 1, ending));
+            }
+        }
+        if std::fs::rename(&self.path, name(1, "")).is_ok() {
+            self.turned = true;
             self.file = None;
             if let Ok((file, size)) = open_file(&self.path) {
                 (self.file, self.size) = (Some(file), size);
             }
         }
+    }
+
+    /// The time, but never an earlier one than that of the last line.
+    fn now(&mut self) -> String {
+        let now = clock_gettime(ClockId::Realtime);
+        self.last = self.last.max((now.tv_sec, now.tv_nsec as u32));
+        clock::rfc3339(self.last.0, self.last.1)
+    }
+
+    /// When the last line of the file was written.
+    fn last_time(&self) -> Option<(i64, u32)> {
+        let mut end = [0; 64];
+        let from = self.size.saturating_sub(end.len() as u64);
+        let n = rustix::io::pread(self.file.as_ref()?, &mut end, from).ok()?;
+        let line = std::str::from_utf8(end[..n].strip_suffix(b"\"}\n")?.rsplit(|b| *b == b'"').next()?).ok()?;
+        clock::parse(line)
     }
 
     fn end_torn_line(&mut self) -> Result<()> {
@@ -187,10 +253,15 @@ impl JsonFile {
     }
 }
 
-fn numbered(path: &Path, n: u32) -> PathBuf {
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
+    name.push(ending);
     PathBuf::from(name)
+}
+
+fn open_dir(path: &Path) -> Option<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 fn open_file(path: &Path) -> std::io::Result<(OwnedFd, u64)> {
@@ -305,7 +376,7 @@ mod tests {
                 log.write(Stream::Stdout, format!("line {n}\nagain {n}\n").as_bytes());
             }
             let files: Vec<_> =
-                (0..10).map(|n| if n == 0 { log.path.clone() } else { numbered(&log.path, n) }).collect();
+                (0..10).map(|n| if n == 0 { log.path.clone() } else { beside(&log.path, &format!(".{n}")) }).collect();
             let there = files.iter().filter(|f| f.exists()).count();
             assert_eq!(there, max_files as usize);
             let all: Vec<_> = files[..there].iter().rev().flat_map(|f| lines(f)).map(|(l, _)| l).collect();
@@ -317,6 +388,75 @@ mod tests {
             }
             assert_eq!(log.lost(), 0);
         }
+    }
+
+    #[test]
+    fn compressed_files_move_on_with_their_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 100, 4).compressed();
+        let file = |name: &str| dir.path().join(name);
+        let mut turn = |n: u32| {
+            log.write(Stream::Stdout, format!("{n} {}\n", "x".repeat(100)).as_bytes());
+            log.take_turned()
+        };
+        assert!(!turn(0) && turn(1));
+        // As who compresses leaves it; and killed before he removed the other one.
+        std::fs::rename(file("log.1"), file("log.1.gz")).unwrap();
+        assert!(turn(2));
+        std::fs::copy(file("log.1"), file("log.1.gz")).unwrap();
+        assert!(turn(3) && turn(4));
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["log", "log.1", "log.2", "log.3", "log.3.gz"]);
+        for (name, n) in [("log", 4), ("log.1", 3), ("log.2", 2), ("log.3", 1), ("log.3.gz", 1)] {
+            assert!(lines(&file(name))[0].0.starts_with(&format!("{n} ")), "{name}");
+        }
+    }
+
+    /// Who gives files other names is not disturbed, and never waited for.
+    #[test]
+    fn a_locked_directory_puts_turning_off_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 100, 2);
+        let lock = open_dir(dir.path()).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        for n in 0..5 {
+            log.write(Stream::Stdout, format!("{n} {}\n", "x".repeat(100)).as_bytes());
+        }
+        assert_eq!(lines(&log.path).len(), 5);
+        drop(lock);
+        log.write(Stream::Stdout, b"turned\n");
+        assert_eq!((lines(&log.path).len(), lines(&beside(&log.path, ".1")).len(), log.lost()), (1, 5, 0));
+        // The lock is not kept.
+        let lock = open_dir(dir.path()).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    }
+
+    #[test]
+    fn one_file_alone_begins_again_as_another() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 100, 1);
+        log.write(Stream::Stdout, format!("{}\n", "x".repeat(100)).as_bytes());
+        let reader = std::fs::File::open(&log.path).unwrap();
+        std::fs::write(beside(&log.path, ".next"), "left by a crash").unwrap();
+        log.write(Stream::Stdout, b"new\n");
+        assert_eq!(lines(&log.path).len(), 1);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_ne!(std::fs::metadata(&log.path).unwrap().ino(), reader.metadata().unwrap().ino());
+        assert!(reader.metadata().unwrap().len() > 100, "who reads the old one still has it");
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let later = r#"{"log":"from a clock that was wrong\n","stream":"stdout","time":"2999-01-01T00:00:00.5Z"}"#;
+        std::fs::write(dir.path().join("log"), format!("{later}\n")).unwrap();
+        let mut log = open(dir.path(), 0, 0);
+        log.write(Stream::Stdout, b"after it was put right\n");
+        let text = std::fs::read_to_string(&log.path).unwrap();
+        assert_eq!(text.matches(r#""time":"2999-01-01T00:00:00.5Z"}"#).count(), 2, "{text}");
     }
 
     #[test]

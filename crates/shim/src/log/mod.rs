@@ -54,8 +54,9 @@ impl Log {
     pub fn open(config: &LogConfig) -> Result<Option<Self>> {
         Ok(match config {
             LogConfig::None => None,
-            LogConfig::JsonFile { path, max_size, max_files, attrs } => {
-                Some(Log::JsonFile(JsonFile::open(path, *max_size, *max_files, attrs.as_deref())?))
+            LogConfig::JsonFile { path, max_size, max_files, compress, attrs } => {
+                let log = JsonFile::open(path, *max_size, *max_files, attrs.as_deref())?;
+                Some(Log::JsonFile(if *compress { log.compressed() } else { log }))
             }
             LogConfig::Segments { dir, max_size, max_files } => {
                 Some(Log::Segments(Segments::open(dir, *max_size, *max_files)?))
@@ -94,10 +95,10 @@ impl Log {
         }
     }
 
-    /// Whether a segment was left for the next one since the last question, and may be packed.
+    /// Whether a file was left for the next one since the last question, and may be packed.
     pub fn take_turned(&mut self) -> bool {
         match self {
-            Log::JsonFile(_) => false,
+            Log::JsonFile(log) => log.take_turned(),
             Log::Segments(log) => log.take_turned(),
         }
     }

@@ -80,7 +80,7 @@ impl Place {
             init: false,
             open_stdin: false,
             stdin_once: false,
-            log: LogConfig::JsonFile { path: dir.join("log"), max_size: 0, max_files: 0, attrs: None },
+            log: LogConfig::JsonFile { path: dir.join("log"), max_size: 0, max_files: 0, compress: false, attrs: None },
             send: None,
             socket: dir.join("shim.sock"),
             exit_path: dir.join("exit.json"),

@@ -29,7 +29,7 @@ fn files(dir: &Path) -> Result<Vec<(String, u64)>> {
 }
 
 /// The numbers in `text`, which must be without a gap.
-fn in_order(text: &str) -> Result<(u64, u64)> {
+pub(super) fn in_order(text: &str) -> Result<(u64, u64)> {
     let mut lines = text.lines().map(|line| line.trim_start_matches("line ").parse::<u64>());
     let first = lines.next().context("no line at all")??;
     let mut last = first;

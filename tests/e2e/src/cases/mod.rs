@@ -20,6 +20,7 @@ mod layers;
 mod layout;
 mod lifecycle;
 mod limits;
+mod log_files;
 mod log_segments;
 mod logdrivers;
 mod logs;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Case> {
         logdrivers::cases(),
         logs::cases(),
         log_segments::cases(),
+        log_files::cases(),
         images::cases(),
         images_ls::cases(),
         layers::cases(),

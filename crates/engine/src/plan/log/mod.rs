@@ -208,11 +208,6 @@ fn json_file(options: &Options) -> Result<Files> {
             let text = "compress cannot be true when max-file is less than 2 or max-size is not set";
             return Err(initialize(text));
         }
-        if files.compress {
-            return Err(Error::not_implemented(
-                "log option compress is not built for json-file: leave it out, or use the driver local",
-            ));
-        }
     }
     Ok(files)
 }
@@ -270,6 +265,10 @@ mod tests {
         assert_eq!(
             get("json-file", &[("max-size", "1k"), ("max-file", "2"), ("compress", "f"), ("mode", "non-blocking")]),
             json(Some(1000), 2, false)
+        );
+        assert_eq!(
+            get("json-file", &[("max-size", "1m"), ("max-file", "2"), ("compress", "true")]),
+            json(Some(1_000_000), 2, true)
         );
         assert_eq!(get("json-file", &[("tag", "x"), ("labels", "a"), ("cache-max-size", "5m")]), json(None, 1, false));
         assert_eq!(get("local", &[]), Plan::Local(LOCAL));
@@ -351,11 +350,7 @@ mod tests {
             let error = plan(&config(driver, options)).unwrap_err();
             assert_eq!((error.text(), error.kind()), (want, ErrorKind::InvalidParameter), "{driver} {options:?}");
         }
-        for (driver, options) in [
-            ("splunk", &[][..]),
-            ("syslog", &[("syslog-tls-cert", "/x")][..]),
-            ("json-file", &[("max-size", "1m"), ("max-file", "2"), ("compress", "true")][..]),
-        ] {
+        for (driver, options) in [("splunk", &[][..]), ("syslog", &[("syslog-tls-cert", "/x")][..])] {
             let error = plan(&config(driver, options)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotImplemented, "{error}");
         }
