@@ -16,6 +16,8 @@ pub(super) struct Reader {
     number: u32,
     segment: Option<Segment>,
     place: Place,
+    /// Of which streams what goes on with a line is left out, for the line began before what was asked for.
+    headless: [bool; 2],
     /// The newest segment and where it ended when the log was opened, unless it is followed: a flood has an end.
     end: Option<(u32, u64)>,
     /// There is a newer segment, so that nothing more comes into this one.
@@ -37,7 +39,8 @@ impl Reader {
     pub(super) fn open(dir: &Path, request: &LogsRequest, since: i64) -> Result<Self> {
         let place = Place { at: HEAD as u64, skip: None };
         let (dir, tally) = (dir.to_owned(), Tally::default());
-        let mut reader = Self { dir, number: 0, segment: None, place, end: None, closed: false, tally };
+        let mut reader =
+            Self { dir, number: 0, segment: None, place, headless: [false; 2], end: None, closed: false, tally };
         let numbers = numbers(&reader.dir)?;
         if !request.follow {
             let newest = numbers.last().copied().unwrap_or(0);
@@ -96,6 +99,7 @@ impl Reader {
             let floor = if *number == self.number { self.place.at } else { HEAD as u64 };
             if let Some(place) = segment.tail(&mut left, floor, &self.tally)? {
                 (self.number, self.place, self.segment) = (*number, place, Some(segment));
+                self.headless = [true; 2];
                 break;
             }
         }
@@ -117,7 +121,7 @@ impl Reader {
                 None => Block::default(),
             };
             if let (Some(codec), false) = (segment.codec(), block.bytes.is_empty()) {
-                let walked = walk(codec, &block.bytes, &mut self.place.skip, frames);
+                let walked = walk(codec, &block.bytes, &mut self.place.skip, &mut self.headless, frames);
                 self.place.at += walked.done as u64;
                 if walked.over {
                     return Ok(Fill::Over);
@@ -173,16 +177,20 @@ impl Reader {
 }
 
 /// Takes whole records from the beginning of `bytes`.
-fn walk(codec: Codec, bytes: &[u8], skip: &mut Option<u32>, frames: &mut Frames) -> Walked {
+fn walk(codec: Codec, bytes: &[u8], skip: &mut Option<u32>, headless: &mut [bool; 2], frames: &mut Frames) -> Walked {
     let mut at = 0;
     while at < bytes.len() {
         match codec.at(&bytes[at..]) {
             At::Record(head) => {
                 let mut text = &bytes[at + RECORD_HEAD..at + head.whole()];
                 let mut continued = head.continued;
+                let headless = &mut headless[usize::from(head.stream == 2)];
                 if let Some(skip) = skip.take() {
                     text = &text[start(text, continued, skip)..];
-                    continued = false;
+                    (continued, *headless) = (false, text.is_empty());
+                } else if *headless {
+                    text = &text[start(text, continued, 0)..];
+                    (continued, *headless) = (false, text.is_empty());
                 }
                 at += head.whole();
                 let (stream, time, attrs) = (head.stream, head.time, &NO_ATTRS);

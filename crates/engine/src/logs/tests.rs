@@ -258,6 +258,33 @@ fn no_more_is_read_than_must_be() {
     }
 }
 
+/// The last lines begin with a line, also of a stream that is in the middle of one there.
+#[test]
+fn the_last_lines_have_beginnings() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = Head { key: 7 << 32, time: 1 };
+    let mut bytes = head.encode().to_vec();
+    let parts =
+        [(1, false, "out xxx"), (2, false, "a\nb\n"), (1, true, "yyy"), (1, true, "zzz\nlast\n"), (2, false, "c\n")];
+    for (n, (stream, continued, text)) in parts.into_iter().enumerate() {
+        let starts = starts(&[text.as_bytes()], continued);
+        let record = RecordHead { time: n as i64, starts, stream, continued, gap: false, len: text.len() };
+        bytes.extend(head.codec().encode(&record, &[text.as_bytes()]));
+        bytes.extend(text.as_bytes());
+    }
+    std::fs::write(segment::plain(dir.path(), 1), bytes).unwrap();
+    for (tail, want) in [
+        (5, "out xxxa\nb\nyyyzzz\nlast\nc\n"),
+        (4, "a\nb\nlast\nc\n"),
+        (3, "b\nlast\nc\n"),
+        (2, "last\nc\n"),
+        (1, "c\n"),
+    ] {
+        let source = Source::Segments(dir.path().to_owned());
+        assert_eq!(read(source, LogsRequest { tail: Some(tail), ..request() }), want, "{tail}");
+    }
+}
+
 /// What is written after a log was opened is for those who follow it: whoever reads a flood comes to an end.
 #[test]
 fn what_comes_later_is_not_asked_for() {

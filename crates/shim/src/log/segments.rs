@@ -130,7 +130,9 @@ impl Segments {
 
     /// Writes text in records of bounded length, which end with a line where they can.
     fn text(&mut self, stream: Stream, [a, mut b]: [&[u8]; 2]) {
-        let limit = MAX_TEXT.min(self.max_size as usize - HEAD - RECORD_HEAD);
+        // Small segments are filled with small records, so that little of one stays empty.
+        let room = (self.max_size / 8).max(MIN_SIZE) as usize - HEAD - RECORD_HEAD;
+        let limit = MAX_TEXT.min(room);
         let (full, mut a) = a.split_at(if a.len() < limit { 0 } else { a.len() - a.len() % limit });
         full.chunks(limit).for_each(|part| self.record(stream, [part, &[]], false));
         while a.len() + b.len() > limit {
