@@ -100,7 +100,7 @@ mod tests {
 
     fn event(kind: &str, action: &str, id: &str, attributes: &[(&str, &str)]) -> Event {
         let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Event { kind: kind.into(), action: action.into(), id: id.into(), attributes, time: 1 }
+        Event { kind: kind.into(), action: action.into(), id: id.into(), attributes, time: 1, number: 1 }
     }
 
     #[test]

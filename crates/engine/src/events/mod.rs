@@ -6,9 +6,11 @@
 //!     └────► those who listen now (broadcast) ──────────┴─► filter ─► one subscriber
 //! ```
 //!
-//! Every event has a time of its own, later than that of the one before, so a subscriber goes on from the file to what
-//! comes live, and back to the file if it was too slow, without missing or repeating one. Nobody who tells ever waits for
-//! somebody who listens. Never here: what an event means.
+//! Events are numbered, so a subscriber goes on from the file to what comes live, and back to the file if it was too
+//! slow, without missing or repeating one. Times are the clock's, and order nothing: a clock may have been wrong.
+//! Nobody who tells ever waits for somebody who listens. Never here: what an event means.
+//!
+//! Telling writes a few hundred bytes to the page cache, on whatever thread it is done; never under a container's lock.
 
 mod filter;
 mod store;
@@ -21,6 +23,7 @@ use dhow_types::{Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc};
@@ -31,6 +34,9 @@ const MAX_BEHIND: usize = 256;
 const MAX_WAITING: usize = 64;
 /// Longest wait for an end that lies in the future: a year.
 const MAX_WAIT_SECONDS: i64 = 365 * 24 * 3600;
+/// By how much the clock may be behind the last event so that the next one still gets a later time: corrections are
+/// small, and a clock that was far ahead must not spoil the times of all that comes.
+const MAX_BEHIND_LAST: i64 = 1_000_000_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +53,13 @@ pub struct Event {
     /// What else is known of it.
     #[serde(rename = "m", default)]
     pub attributes: BTreeMap<String, String>,
-    /// When, in nanoseconds since 1970. No two events of a daemon have the same.
+    /// When, in nanoseconds since 1970. Later than that of the event before, unless the clock was set back by more than a
+    /// second.
     #[serde(rename = "n")]
     pub time: i64,
+    /// Counts those of one daemon root; 0 in files of the first version.
+    #[serde(rename = "q", default)]
+    pub number: u64,
 }
 
 /// What a subscriber wants.
@@ -80,8 +90,25 @@ pub(crate) struct Events {
 struct Inner {
     store: store::Store,
     live: broadcast::Sender<Arc<Event>>,
-    /// The time of the last one.
-    last: i64,
+    last: Mark,
+}
+
+/// The last event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    number: u64,
+    time: i64,
+}
+
+impl Mark {
+    /// What the next one gets.
+    fn next(self, now: i64) -> Self {
+        let time = match self.time.saturating_sub(now) {
+            ahead if ahead < 0 || ahead > MAX_BEHIND_LAST => now,
+            _ => self.time.saturating_add(1),
+        };
+        Self { number: self.number + 1, time }
+    }
 }
 
 impl Events {
@@ -93,10 +120,14 @@ impl Events {
 
     /// Tells one. A write to the page cache: no waiting for the disk, and none for those who listen.
     pub(crate) fn tell(&self, kind: &str, action: impl Into<String>, id: &str, attributes: BTreeMap<String, String>) {
-        let mut event = Event { kind: kind.to_owned(), action: action.into(), id: id.to_owned(), attributes, time: 0 };
+        let (kind, action, id) = (kind.to_owned(), action.into(), id.to_owned());
+        self.tell_at(now(), Event { kind, action, id, attributes, time: 0, number: 0 });
+    }
+
+    fn tell_at(&self, now: i64, mut event: Event) {
         let mut inner = self.inner();
-        event.time = now().max(inner.last.saturating_add(1));
-        inner.last = event.time;
+        inner.last = inner.last.next(now);
+        (event.number, event.time) = (inner.last.number, inner.last.time);
         inner.store.append(&event);
         if inner.live.receiver_count() > 0 {
             // Fails only if the last one left just now.
@@ -108,10 +139,10 @@ impl Events {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What comes from now on, and the time up to which everything stands in the file.
-    fn listen(&self) -> (broadcast::Receiver<Arc<Event>>, i64, store::Reader) {
+    /// What comes from now on, and the number up to which everything stands in the file.
+    fn listen(&self) -> (broadcast::Receiver<Arc<Event>>, u64, store::Reader) {
         let inner = self.inner();
-        (inner.live.subscribe(), inner.last, inner.store.reader())
+        (inner.live.subscribe(), inner.last.number, inner.store.reader())
     }
 }
 
@@ -151,7 +182,7 @@ type Out = mpsc::Sender<Result<Arc<Event>>>;
 
 async fn run(
     events: &Arc<Events>,
-    heard: (broadcast::Receiver<Arc<Event>>, i64, store::Reader),
+    heard: (broadcast::Receiver<Arc<Event>>, u64, store::Reader),
     request: &EventsRequest,
     tx: &Out,
 ) -> Result<()> {
@@ -160,7 +191,7 @@ async fn run(
     let from = request.since.map_or(i64::MIN, nanoseconds);
     // Without a beginning and an end, nothing that was is asked for.
     if request.since.is_some() || request.until.is_some() {
-        replay(reader, from, mark.min(until), request, tx).await?;
+        replay(reader, Part { times: from..=until, numbers: 0..=mark }, request, tx).await?;
     } else {
         drop(reader);
     }
@@ -179,11 +210,13 @@ async fn run(
             () = tx.closed() => return Ok(()),
         };
         match next {
-            Ok(event) if event.time > until => return Ok(()),
             Ok(event) => {
-                mark = event.time;
-                // A beginning may lie in the future.
-                if event.time >= from && request.filters.pass(&event) && tx.send(Ok(event)).await.is_err() {
+                mark = event.number;
+                // A beginning may lie in the future, and a clock that is ahead is no end.
+                if (from..=until).contains(&event.time)
+                    && request.filters.pass(&event)
+                    && tx.send(Ok(event)).await.is_err()
+                {
                     return Ok(());
                 }
             }
@@ -191,7 +224,7 @@ async fn run(
             Err(broadcast::error::RecvError::Lagged(_)) => {
                 let (again, upto, reader) = events.listen();
                 live = again;
-                replay(reader, from.max(mark.saturating_add(1)), upto.min(until), request, tx).await?;
+                replay(reader, Part { times: from..=until, numbers: mark + 1..=upto }, request, tx).await?;
                 mark = upto;
             }
             Err(broadcast::error::RecvError::Closed) => return Ok(()),
@@ -199,12 +232,21 @@ async fn run(
     }
 }
 
-/// Sends what the file has from `from` to `upto`, some at a time: a client that does not read holds no thread.
-async fn replay(mut reader: store::Reader, from: i64, upto: i64, request: &EventsRequest, tx: &Out) -> Result<()> {
+/// Of the file.
+#[derive(Clone)]
+struct Part {
+    times: RangeInclusive<i64>,
+    numbers: RangeInclusive<u64>,
+}
+
+/// Sends a part of the file, some at a time: a client that does not read holds no thread.
+async fn replay(mut reader: store::Reader, part: Part, request: &EventsRequest, tx: &Out) -> Result<()> {
     loop {
-        let filters = request.filters.clone();
+        let (filters, part) = (request.filters.clone(), part.clone());
         let (rest, batch) = crate::core::blocking(move || {
-            let wanted = |event: &Event| event.time >= from && event.time <= upto && filters.pass(event);
+            let wanted = |event: &Event| {
+                part.times.contains(&event.time) && part.numbers.contains(&event.number) && filters.pass(event)
+            };
             let batch = reader.batch(&wanted, MAX_WAITING)?;
             Ok((reader, batch))
         })

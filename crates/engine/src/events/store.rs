@@ -1,7 +1,7 @@
 //! The file of events: one JSON line each, in two files of bounded size. A line that is torn (a power cut) costs itself.
 //! Never here: who listens.
 
-use super::Event;
+use super::{Event, Mark};
 use dhow_types::{Context, Result};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -26,12 +26,12 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the files in `dir` and gives the time of the last event there, 0 without one.
-    pub(super) fn open(dir: &Path) -> Result<(Self, i64)> {
+    /// Opens the files in `dir` and says which the last event there is.
+    pub(super) fn open(dir: &Path) -> Result<(Self, Mark)> {
         crate::core::make(dir)?;
         let mut store = Self { dir: dir.to_owned(), file: None, size: 0, told: false };
         let file = store.begin(false).with_context(|| format!("open the events in {}", dir.display()))?;
-        let last = [store.older(), store.newer()].iter().map(|path| last(path)).max().unwrap_or_default();
+        let last = last(&store.newer()).or_else(|| last(&store.older())).unwrap_or_default();
         store.file = Some(file);
         Ok((store, last))
     }
@@ -139,18 +139,15 @@ impl Reader {
     }
 }
 
-/// The time of the last event of a file.
-fn last(path: &Path) -> i64 {
-    let Ok(mut file) = File::open(path) else { return 0 };
+/// The last event of a file.
+fn last(path: &Path) -> Option<Mark> {
+    let mut file = File::open(path).ok()?;
     let size = file.metadata().map_or(0, |m| m.len());
     let mut text = Vec::new();
-    let read =
-        file.seek(SeekFrom::Start(size.saturating_sub(TAIL))).and_then(|_| file.take(TAIL).read_to_end(&mut text));
-    if read.is_err() {
-        return 0;
-    }
+    file.seek(SeekFrom::Start(size.saturating_sub(TAIL))).and_then(|_| file.take(TAIL).read_to_end(&mut text)).ok()?;
     let lines = text.split(|b| *b == b'\n').rev();
-    lines.filter_map(|line| serde_json::from_slice::<Event>(line).ok()).map(|e| e.time).next().unwrap_or(0)
+    let mut events = lines.filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+    events.next().map(|e| Mark { number: e.number, time: e.time })
 }
 
 #[cfg(test)]
@@ -159,7 +156,14 @@ mod tests {
 
     fn event(n: i64) -> Event {
         let attributes = std::collections::BTreeMap::from([("name".to_owned(), "x".repeat(200))]);
-        Event { kind: "container".into(), action: "start".into(), id: "c".into(), attributes, time: n }
+        Event {
+            kind: "container".into(),
+            action: "start".into(),
+            id: "c".into(),
+            attributes,
+            time: n,
+            number: n as u64,
+        }
     }
 
     fn times(store: &Store) -> Vec<i64> {
@@ -177,7 +181,7 @@ mod tests {
     fn a_torn_line_costs_itself() {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, last) = Store::open(dir.path()).unwrap();
-        assert_eq!(last, 0);
+        assert_eq!(last, Mark::default());
         store.append(&event(1));
         store.append(&event(2));
         let path = store.newer();
@@ -185,7 +189,7 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 7]).unwrap();
         let (mut store, last) = Store::open(dir.path()).unwrap();
-        assert_eq!(last, 1);
+        assert_eq!(last, Mark { number: 1, time: 1 });
         store.append(&event(3));
         assert_eq!(times(&store), [1, 3]);
     }
@@ -203,6 +207,6 @@ mod tests {
         assert_eq!(kept.last(), Some(&60_000));
         assert!(kept.windows(2).all(|w| w[1] == w[0] + 1));
         drop(store);
-        assert_eq!(Store::open(dir.path()).unwrap().1, 60_000);
+        assert_eq!(Store::open(dir.path()).unwrap().1.number, 60_000);
     }
 }

@@ -35,6 +35,7 @@ mod tests {
             id: "c1".into(),
             attributes: [("image".to_owned(), "busybox".to_owned())].into(),
             time: 1_700_000_000_000_000_007,
+            number: 3,
         };
         let to = |event: &Event, minor| serde_json::to_value(message(event, ApiVersion::new(1, minor))).unwrap();
         let new = json!({
