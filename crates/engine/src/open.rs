@@ -3,7 +3,7 @@
 use crate::config::HostConfig;
 use crate::container::{Container, startup};
 use crate::core::{Core, Dirs, MAX_OWN_STARTS, blocking, random};
-use crate::events::Events;
+use crate::events::{Events, Told};
 use crate::machine;
 use crate::network::Network;
 use crate::plan::spec;
@@ -17,7 +17,7 @@ use crate::volumes::Volumes;
 use dhow_cgroup::Layout;
 use dhow_store::{Durability, Store, StoreConfig};
 use dhow_types::{Context, Result};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -31,11 +31,12 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
     let core = blocking(move || base(settings, trash)).await?;
     let core = Arc::new(core);
     let shared = core.clone();
-    let records = blocking(move || {
+    let (records, mut told) = blocking(move || {
         let records = records(&shared)?;
         crate::commit::thaw(&shared, &records);
         adopt(&shared, &records);
-        Ok(records)
+        let told = told(&shared, &records);
+        Ok((records, told))
     })
     .await?;
     let mut known = HashSet::new();
@@ -46,7 +47,9 @@ pub(crate) async fn open(settings: Settings) -> Result<Arc<Core>> {
         core.registry().reserve(&name, &record.id)?;
         let container = Container::spawn(&core, record);
         core.registry().insert(container.clone());
-        tasks.push(tokio::spawn(async move { container.take_up().await }));
+        // One of an older daemon, which told its start.
+        let told = told.remove(container.id.as_str()).unwrap_or(Told::START);
+        tasks.push(tokio::spawn(async move { container.take_up(told).await }));
     }
     for task in tasks {
         if let Ok(Err(e)) = task.await {
@@ -145,6 +148,16 @@ fn adopt(core: &Core, records: &[Record]) {
             tracing::warn!("container {}: take its network up: {e}", record.id.short());
         }
     }
+}
+
+/// What the daemon before told of those that ran when it ended.
+fn told(core: &Core, records: &[Record]) -> HashMap<String, Told> {
+    let ran = records.iter().filter(|r| matches!(r.state.status, Status::Running | Status::Dead));
+    let before = ran.filter_map(|r| Some((r.id.to_string(), r.told_before?))).collect();
+    core.events.told(&before).unwrap_or_else(|e| {
+        tracing::warn!("what was told of containers: {e}");
+        HashMap::new()
+    })
 }
 
 /// Removes what no container owns: half-made and half-removed directories, sockets without a shim.

@@ -5,7 +5,7 @@
 //! because it may have to end the container: it takes `paused` away, then thaws. Whoever pauses looks at its mark again
 //! when the processes stand still, and thaws them if it is gone. So whatever the order, the thaw is the last.
 
-use crate::container::Container;
+use crate::container::{Container, Live};
 use crate::core::{Core, blocking};
 use crate::record::Record;
 use dhow_cgroup::Group;
@@ -62,7 +62,7 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
 pub(crate) async fn unpause(core: &Arc<Core>, name: &str) -> Result<()> {
     let container = core.registry().find(name)?;
     let _alone = container.standing.write().await;
-    match thaw(core, &container).await {
+    match thaw(core, &container, None).await {
         // Docker's kind of error.
         Ok(false) => Err(Error::system(format!("Container {} is not paused", container.id))),
         Ok(true) => {
@@ -73,14 +73,17 @@ pub(crate) async fn unpause(core: &Arc<Core>, name: &str) -> Result<()> {
     }
 }
 
-/// Thaws a container that is paused; false if it is not.
-pub(crate) async fn thaw(core: &Arc<Core>, container: &Arc<Container>) -> Result<bool> {
+/// Thaws a container that is paused, if it is in this run; false if it is not.
+pub(crate) async fn thaw(core: &Arc<Core>, container: &Arc<Container>, run: Option<u64>) -> Result<bool> {
     let generation = {
         let mut shared = container.shared();
-        let Some(live) = shared.run().filter(|live| live.paused) else { return Ok(false) };
+        let meant = |live: &&mut Live| live.paused && run.is_none_or(|run| live.generation == run);
+        let Some(live) = shared.run().filter(meant) else { return Ok(false) };
         live.paused = false;
         live.generation
     };
+    // The next run's group has the same name.
+    let Some(_held) = container.hold(generation) else { return Ok(true) };
     container.changed();
     let done = freeze(core, container, false).await;
     if let Err(e) = done {

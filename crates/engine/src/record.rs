@@ -6,7 +6,7 @@ use crate::config::{ContainerConfig, EndpointConfig, HostConfig};
 use crate::core::Dirs;
 use crate::plan::log_store::Store;
 use crate::plan::mounts::{Mount, Source};
-use crate::view::StateView;
+use crate::view::{StateView, WaitResult};
 use crate::volumes;
 use dhow_cgroup::GroupPath;
 use dhow_net::{Endpoint, Mac};
@@ -43,6 +43,9 @@ pub(crate) struct Record {
     /// When the last start was sent to a shim.
     #[serde(default)]
     pub(crate) sent_at: Option<Timestamp>,
+    /// The number of the last event before that.
+    #[serde(default)]
+    pub(crate) told_before: Option<u64>,
     #[serde(default)]
     pub(crate) marks: Marks,
     /// How its output is kept.
@@ -51,6 +54,9 @@ pub(crate) struct Record {
     /// It was to be removed by force and could not be killed: it is removed when it ends.
     #[serde(default)]
     pub(crate) doomed: Option<Doomed>,
+    /// The error in its state is why its last start or its own removal failed: waits are told.
+    #[serde(default)]
+    pub(crate) failed: bool,
 }
 
 /// How a container is removed at its end.
@@ -162,10 +168,18 @@ impl Record {
             state: StateView::default(),
             endpoint: None,
             sent_at: None,
+            told_before: None,
             marks: Marks::default(),
             log_store,
             doomed: None,
+            failed: false,
         }
+    }
+
+    /// What a wait for its end gets.
+    pub(crate) fn result(&self) -> WaitResult {
+        let state = &self.state;
+        WaitResult { code: i64::from(state.exit_code), error: self.failed.then(|| state.error.clone()) }
     }
 
     /// The row that holds it.
@@ -217,11 +231,10 @@ impl Record {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record() -> Record {
-        Record::new(New {
+impl Record {
+    /// Any container.
+    pub(crate) fn example() -> Self {
+        Self::new(New {
             id: ContainerId::from_raw([7; 32]),
             name: "web".into(),
             root: Root::Image { id: Digest::of(b"x"), data: "/d".into() },
@@ -235,16 +248,32 @@ mod tests {
             log_store: Store::default(),
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn comes_back_as_it_was() {
-        let record = record();
+        let record = Record::example();
         assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
     }
 
     #[test]
+    fn waits_are_told_of_failures_alone() {
+        let mut record = Record::example();
+        record.state.exit_code = 127;
+        // What a shim says about its log is no failure of the wait.
+        record.state.error = "some lines of the log could not be written".into();
+        assert_eq!(record.result(), WaitResult { code: 127, error: None });
+        record.failed = true;
+        assert_eq!(record.result(), WaitResult { code: 127, error: Some(record.state.error.clone()) });
+    }
+
+    #[test]
     fn newer_and_damaged_documents_are_refused() {
-        let text = record().encode().unwrap();
+        let text = Record::example().encode().unwrap();
         let newer = text.replacen("\"version\":1", "\"version\":2", 1);
         assert!(Record::decode(&newer).unwrap_err().text().contains("newer version"));
         assert_eq!(Record::decode(&text[..50]).unwrap_err().kind(), dhow_types::ErrorKind::DataLoss);
@@ -252,9 +281,10 @@ mod tests {
 
     #[test]
     fn fields_of_later_versions_have_defaults() {
-        let record = record();
+        let record = Record::example();
         let mut value: serde_json::Value = serde_json::from_str(&record.encode().unwrap()).unwrap();
-        value.as_object_mut().unwrap().retain(|k, _| k != "endpoint" && k != "sent_at" && k != "marks");
+        let added = ["endpoint", "sent_at", "told_before", "marks", "failed"];
+        value.as_object_mut().unwrap().retain(|k, _| !added.contains(&k.as_str()));
         value["state"].as_object_mut().unwrap().retain(|k, _| !k.starts_with("restart"));
         assert_eq!(Record::decode(&value.to_string()).unwrap(), record);
     }

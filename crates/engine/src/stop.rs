@@ -4,7 +4,7 @@
 //! how long to wait. Killing has stages, each with a bound, and when the last is over the error says what is stuck.
 
 use crate::config::WaitCondition;
-use crate::container::Container;
+use crate::container::{Container, Seen};
 use crate::core::Core;
 use crate::link::Link;
 use crate::plan::signal;
@@ -24,6 +24,10 @@ const DEFAULT_TIMEOUT: i64 = 10;
 const MAX_FIRST_KILL: Duration = Duration::from_secs(2);
 /// How long the kernel may take after that: a process may be in an uninterruptible sleep.
 const MAX_SECOND_KILL: Duration = Duration::from_secs(8);
+/// How long a container's own removal may take that goes with its end.
+const MAX_OWN_REMOVAL: Duration = Duration::from_secs(30);
+/// How often a removal by force begins anew because somebody has started the container meanwhile.
+const MAX_REMOVE_ROUNDS: usize = 8;
 /// What came with it: [`Request::Stop`].
 const KNOWS_STOP: u32 = 2;
 
@@ -37,19 +41,19 @@ pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Re
     }
     let last = signal::thaws(number, configured(&container));
     match by_hand(&container, last).await.map_err(refused)? {
-        Status::Running if number == signal::KILL => end(core, &container).await.map_err(refused),
-        Status::Running => send(core, &container, number, How::Plain).await.map(drop).map_err(refused),
+        Seen { run: Some(run), .. } if number == signal::KILL => end(core, &container, run).await.map_err(refused),
+        Seen { run: Some(run), .. } => send(core, &container, run, number, How::Plain).await.map(drop).map_err(refused),
         // It has just ended.
-        Status::Removing => container.running().map(drop).map_err(refused),
+        Seen { status: Status::Removing, .. } => container.running().map(drop).map_err(refused),
         // It waited for its next start, and waits no longer if it was to end.
         _ => Ok(()),
     }
 }
 
 /// Leaves the marks of a signal. One that is gone meanwhile does not run.
-async fn by_hand(container: &Container, last: bool) -> Result<Status> {
+async fn by_hand(container: &Container, last: bool) -> Result<Seen> {
     match container.by_hand(last).await {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Status::Removing),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Seen { status: Status::Removing, run: None }),
         other => other,
     }
 }
@@ -69,17 +73,21 @@ enum How {
     Stop,
 }
 
-/// Sends a signal, and lets a paused container go on that is meant to end by it.
-async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32, how: How) -> Result<Option<Unheeded>> {
-    let link = container.ending()?;
+/// Sends a signal to this run, and lets it go on if it is paused and meant to end by it.
+async fn send(
+    core: &Arc<Core>,
+    container: &Arc<Container>,
+    run: u64,
+    signo: i32,
+    how: How,
+) -> Result<Option<Unheeded>> {
     let kills = signo == signal::KILL;
-    let protocol = match container.shared().live.as_mut() {
-        Some(live) => {
-            // Before the signal, so that who pauses it at this moment thaws it again.
-            live.killed |= kills;
-            live.protocol
-        }
-        None => 0,
+    let (link, protocol) = {
+        let mut shared = container.shared();
+        let live = shared.of_run(run).ok_or_else(|| not_running(container))?;
+        // Before the signal, so that who pauses it at this moment thaws it again.
+        live.killed |= kills;
+        (live.link.clone(), live.protocol)
     };
     let request = match how {
         How::Stop if protocol >= KNOWS_STOP => Request::Stop { signo },
@@ -90,17 +98,21 @@ async fn send(core: &Arc<Core>, container: &Arc<Container>, signo: i32, how: How
     core.events.container(&container.record(), "kill", &[("signal", &signo.to_string())]);
     let sent = tell(container, &link, request).await;
     if sent.is_err()
-        && let Some(live) = container.shared().run().filter(|_| kills)
+        && let Some(live) = container.shared().of_run(run).filter(|_| kills)
     {
         live.killed = false;
     }
     if sent.is_ok()
         && signal::thaws(signo, configured(container))
-        && let Err(e) = pause::thaw(core, container).await
+        && let Err(e) = pause::thaw(core, container, Some(run)).await
     {
         tracing::warn!("container {}: unpause it after a signal: {e}", container.id.short());
     }
     sent
+}
+
+fn not_running(container: &Container) -> Error {
+    Error::conflict(format!("container {} is not running", container.id))
 }
 
 async fn tell(container: &Container, link: &Link, request: Request) -> Result<Option<Unheeded>> {
@@ -108,18 +120,16 @@ async fn tell(container: &Container, link: &Link, request: Request) -> Result<Op
         Ok(Reply::Stopping { unheeded }) => Ok(unheeded),
         Ok(_) => Ok(None),
         // It has just ended, possibly so that its shim is gone already.
-        Err(e) if e.kind() == ErrorKind::NotFound || link.is_closed() => {
-            Err(Error::conflict(format!("container {} is not running", container.id)))
-        }
+        Err(e) if e.kind() == ErrorKind::NotFound || link.is_closed() => Err(not_running(container)),
         Err(e) => Err(e),
     }
 }
 
-/// SIGKILL, and the wait for the end.
-async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
-    let mut over = container.wait(ended(container))?;
+/// SIGKILL to this run, and the wait for its end.
+async fn end(core: &Arc<Core>, container: &Arc<Container>, run: u64) -> Result<()> {
+    let mut over = container.end_of(run)?;
     // A shim that does not answer is no reason to wait for it.
-    let sent = timeout(MAX_FIRST_KILL, send(core, container, signal::KILL, How::Plain)).await;
+    let sent = timeout(MAX_FIRST_KILL, send(core, container, run, signal::KILL, How::Plain)).await;
     if let Ok(Err(e)) = &sent
         && !matches!(e.kind(), ErrorKind::Conflict | ErrorKind::Unavailable)
     {
@@ -128,24 +138,21 @@ async fn end(core: &Arc<Core>, container: &Arc<Container>) -> Result<()> {
     if timeout(MAX_FIRST_KILL, &mut over).await.is_ok() {
         return Ok(());
     }
-    let (shared, record) = (core.clone(), container.record());
-    let direct = tokio::task::spawn_blocking(move || pause::group(&shared, &record)?.kill_all());
-    // Told by the diagnosis if it mattered.
-    let _ = timeout(MAX_SECOND_KILL, direct).await;
+    if let Some(held) = container.hold(run) {
+        let (shared, record) = (core.clone(), container.record());
+        let direct = tokio::task::spawn_blocking(move || {
+            let killed = pause::group(&shared, &record)?.kill_all();
+            drop(held);
+            killed
+        });
+        // Told by the diagnosis if it mattered.
+        let _ = timeout(MAX_SECOND_KILL, direct).await;
+    }
     if timeout(MAX_SECOND_KILL, &mut over).await.is_ok() {
         return Ok(());
     }
     let why = stuck::why(core, container).await;
     Err(Error::system(format!("container {} can't be killed: {why}", container.id.short())).because(Cause::Stuck))
-}
-
-/// What the end of a container is to those who wait for it.
-fn ended(container: &Container) -> WaitCondition {
-    match container.status() {
-        // It goes with its end.
-        Status::Dead => WaitCondition::Removed,
-        _ => WaitCondition::NotRunning,
-    }
 }
 
 /// The stop signal, then after the timeout SIGKILL. `NotModified` if it does not run. What is to be known of how it
@@ -172,29 +179,31 @@ async fn finish(
 ) -> Result<Option<String>> {
     // Before the mark is left: a signal that does not exist is none.
     text.filter(|t| !t.is_empty()).map(signal::parse).transpose()?;
-    match by_hand(container, true).await? {
-        Status::Running => {
-            let note = halt(core, container, timeout, text).await?;
-            core.events.container(&container.record(), "stop", &[]);
-            Ok(note)
-        }
-        _ => Ok(None),
-    }
+    let Some(run) = by_hand(container, true).await?.run else { return Ok(None) };
+    let note = halt(core, container, run, timeout, text).await?;
+    core.events.container(&container.record(), "stop", &[]);
+    Ok(note)
 }
 
-/// Stops a running container as [`stop`] does, and has it started again after the wait that its restart policy would
-/// make, whatever the policy is; `reason` is shown meanwhile. Nothing is done if it does not run, or is being stopped.
-pub(crate) async fn request_restart(core: &Arc<Core>, container: &Arc<Container>, reason: &str) -> Result<()> {
-    match container.again(reason).await? {
-        true => halt(core, container, None, None).await.map(drop),
+/// Stops this run as [`stop`] does, and has the container started again after the wait that its restart policy would
+/// make, whatever the policy is; `reason` is shown meanwhile. Nothing is done if the run is over, or is being stopped.
+pub(crate) async fn request_restart(
+    core: &Arc<Core>,
+    container: &Arc<Container>,
+    run: u64,
+    reason: &str,
+) -> Result<()> {
+    match container.again(run, reason).await? {
+        true => halt(core, container, run, None, None).await.map(drop),
         false => Ok(()),
     }
 }
 
-/// Stops a container that runs.
+/// Stops this run.
 async fn halt(
     core: &Arc<Core>,
     container: &Arc<Container>,
+    run: u64,
     asked: Option<i64>,
     text: Option<&str>,
 ) -> Result<Option<String>> {
@@ -202,18 +211,18 @@ async fn halt(
     let chosen = text.filter(|t| !t.is_empty()).or(config.stop_signal.as_deref().filter(|t| !t.is_empty()));
     let number = chosen.map_or(Ok(signal::TERM), signal::parse)?;
     let patience = asked.or(config.stop_timeout);
-    let over = container.wait(WaitCondition::NotRunning)?;
-    let unheeded = match send(core, container, number, How::Stop).await {
+    let over = container.end_of(run)?;
+    let unheeded = match send(core, container, run, number, How::Stop).await {
         // It ended by itself, which is what was wanted, and about to be known.
         Err(e) if e.kind() == ErrorKind::Conflict => None,
         other => other?,
     };
     if let Some(deaf) = unheeded.filter(|_| patience.is_none() && core.settings.stop_unheeded == StopUnheeded::Kill) {
-        end(core, container).await?;
+        end(core, container, run).await?;
         return Ok(Some(signal::unheeded(&deaf.program, deaf.ignored, number)));
     }
     if !in_time(over, patience.unwrap_or(DEFAULT_TIMEOUT)).await {
-        end(core, container).await?;
+        end(core, container, run).await?;
     }
     Ok(None)
 }
@@ -262,15 +271,35 @@ pub(crate) async fn restart(
 }
 
 /// Removes a container; a running one is killed first if `force`. One that can't be killed is dead from then on, and goes
-/// as soon as it ends.
+/// as soon as it ends. One that somebody starts meanwhile is killed, too.
 pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: bool) -> Result<()> {
     let container = core.registry().find(name)?;
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        match remove_now(core, &container, force, volumes).await {
+            Err(e)
+                if force
+                    && rounds < MAX_REMOVE_ROUNDS
+                    && e.kind() == ErrorKind::Conflict
+                    && container.status().is_up() => {}
+            other => return other,
+        }
+    }
+}
+
+async fn remove_now(core: &Arc<Core>, container: &Arc<Container>, force: bool, volumes: bool) -> Result<()> {
     let removed = container.wait(WaitCondition::Removed)?;
     let auto = container.record().host.auto_remove;
-    let up = force && container.status().is_up() && by_hand(&container, true).await? == Status::Running;
-    if up || force && container.shared().ends() {
-        if let Err(e) = end(core, &container).await {
-            match container.doom(volumes).await {
+    let run = match force {
+        true if container.status().is_up() => by_hand(container, true).await?.run,
+        // It could not be killed before.
+        true => container.shared().dying(),
+        false => None,
+    };
+    if let Some(run) = run {
+        if let Err(e) = end(core, container, run).await {
+            match container.doom(run, volumes).await {
                 // It has ended meanwhile, and its own removal came first.
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
                 other => other?,
@@ -283,16 +312,22 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool, volumes: b
             return Ok(());
         }
         if container.record().doomed.is_some() {
-            let _ = removed.await;
-            return Ok(());
+            return own_removal(container, removed).await;
         }
     }
     match container.remove(volumes).await {
         // Its own removal came first.
-        Err(e) if e.kind() == ErrorKind::NotFound && auto => {
-            let _ = removed.await;
-            Ok(())
-        }
+        Err(e) if e.kind() == ErrorKind::NotFound && auto => own_removal(container, removed).await,
         other => other,
+    }
+}
+
+/// Waits for the removal that a container does by itself at its end.
+async fn own_removal(container: &Container, removed: oneshot::Receiver<WaitResult>) -> Result<()> {
+    let name = || format!("cannot remove container \"/{}\"", container.record().name);
+    match timeout(MAX_OWN_REMOVAL, removed).await {
+        Ok(Ok(WaitResult { error: Some(why), .. })) => Err(Error::system(format!("{}: {why}", name()))),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::unavailable(format!("{}: its removal is under way and takes long", name()))),
     }
 }

@@ -36,7 +36,15 @@ impl Waits {
         serve(served, result);
     }
 
-    /// The container is gone: all are served.
+    /// A start failed that came of nothing: who waits for the next end waits for that of a run.
+    pub(crate) fn did_not_start(&mut self, result: &WaitResult) {
+        let (served, stay) =
+            std::mem::take(&mut self.list).into_iter().partition(|(c, _)| *c == WaitCondition::NotRunning);
+        self.list = stay;
+        serve(served, result);
+    }
+
+    /// The container is gone, or can't be removed by itself: all are served.
     pub(crate) fn removed(&mut self, result: &WaitResult) {
         serve(std::mem::take(&mut self.list), result);
     }
@@ -54,10 +62,15 @@ mod tests {
 
     #[test]
     fn each_condition_ends_when_it_should() {
+        let all = [WaitCondition::NotRunning, WaitCondition::NextExit, WaitCondition::Removed];
+        let failed = WaitResult { code: 127, error: Some("no such program".into()) };
         let mut waits = Waits::default();
-        let mut rx: Vec<_> = [WaitCondition::NotRunning, WaitCondition::NextExit, WaitCondition::Removed]
-            .map(|c| waits.register(c).unwrap())
-            .into();
+        let mut rx = all.map(|c| waits.register(c).unwrap());
+        waits.did_not_start(&failed);
+        assert_eq!(rx[0].try_recv().unwrap(), failed);
+        assert!(rx[1].try_recv().is_err() && rx[2].try_recv().is_err());
+        let mut waits = Waits::default();
+        let mut rx = all.map(|c| waits.register(c).unwrap());
         let result = WaitResult { code: 3, error: None };
         waits.exited(&result);
         assert_eq!(rx[0].try_recv().unwrap(), result);

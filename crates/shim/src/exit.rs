@@ -120,6 +120,7 @@ mod tests {
                 exit_code,
                 signal: (exit_code > 128).then_some(9),
                 oom_killed: false,
+                started_at: Some(crate::clock::now()),
                 finished_at: crate::clock::now(),
                 pid: 7,
                 error: String::new(),

@@ -242,6 +242,9 @@ pub struct ExitStatus {
     /// The kernel killed something in the cgroup for want of memory.
     #[serde(default)]
     pub oom_killed: bool,
+    /// RFC 3339 with nanoseconds; not told by older shims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
     /// RFC 3339 with nanoseconds.
     pub finished_at: String,
     /// The pid that init had.

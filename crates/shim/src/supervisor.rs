@@ -336,6 +336,7 @@ impl Supervisor {
             exit_code: ended.code,
             signal: ended.signal,
             oom_killed: oom_kills.map_or(self.oom_seen, |kills| kills > 0),
+            started_at: Some(self.started_at.clone()),
             finished_at,
             pid: self.processes[at].pid,
             error,

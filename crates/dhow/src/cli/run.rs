@@ -230,7 +230,9 @@ pub fn run(context: &Context, args: RunArgs) -> Result<i32> {
     }
     let ended: WaitResponse = wait.json()?;
     if let Some(error) = ended.error.filter(|e| !e.message.is_empty()) {
-        output::note(format!("dhow: {}", error.message));
+        // Docker's exit code: what the program's would be worth is not known.
+        output::note(format!("Error waiting for container: {}", error.message));
+        return Ok(ENGINE_FAILED);
     }
     Ok(i32::try_from(ended.status_code).unwrap_or(ENGINE_FAILED))
 }

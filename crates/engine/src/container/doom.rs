@@ -8,12 +8,12 @@ use dhow_store::Durability;
 use dhow_types::Result;
 use std::sync::Arc;
 
-/// Marks it, so that it goes with its end, also when another daemon sees that. The second value says that it has ended
-/// meanwhile and is gone.
-pub(super) async fn doom(core: &Arc<Core>, me: &Arc<Container>, volumes: bool) -> (Result<()>, bool) {
+/// Marks it, so that it goes with its end, also when another daemon sees that. The second value says that the run has
+/// ended meanwhile and the container is gone.
+pub(super) async fn doom(core: &Arc<Core>, me: &Arc<Container>, run: u64, volumes: bool) -> (Result<()>, bool) {
     let record = {
         let mut shared = me.shared();
-        let runs = shared.live.is_some() && matches!(shared.record.state.status, Status::Running | Status::Dead);
+        let runs = shared.of_run(run).is_some();
         runs.then(|| {
             shared.record.state.status = Status::Dead;
             // Whoever asked for the volumes to go gets that.

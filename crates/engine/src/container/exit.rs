@@ -3,7 +3,7 @@
 use super::restart::{self, Over};
 use super::{Container, health, remove};
 use crate::core::{Core, blocking};
-use crate::events;
+use crate::events::{self, Told};
 use crate::link::Report;
 use crate::logs::packer;
 use crate::record::Record;
@@ -26,7 +26,7 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
     let current = me.shared().live.as_ref().is_some_and(|l| l.generation == generation);
     match report {
         _ if !current => false,
-        Report::Event(Event::Exited(status)) => ended(core, me, status, Over::Ended).await,
+        Report::Event(Event::Exited(status)) => ended(core, me, status, Over::Ended, Told::START).await,
         Report::Event(Event::OomKilled) => {
             me.shared().record.state.oom_killed = true;
             core.events.container(&me.record(), "oom", &[]);
@@ -51,7 +51,7 @@ pub(super) async fn report(core: &Arc<Core>, me: &Arc<Container>, generation: u6
                 return false;
             }
             let (status, _) = recover(core, me).await;
-            ended(core, me, status, Over::Ended).await
+            ended(core, me, status, Over::Ended, Told::START).await
         }
     }
 }
@@ -76,11 +76,25 @@ pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> (ExitStatu
     done.await.unwrap_or_else(|_| (lost(0), Over::Lost))
 }
 
+/// Whether one that was on its way to a start has run and ended since, before the start could be recorded.
+pub(super) async fn unseen(core: &Arc<Core>, me: &Arc<Container>) -> bool {
+    let state = me.record().state;
+    if !matches!(state.status, Status::Created | Status::Restarting) {
+        return false;
+    }
+    let (core, id) = (core.clone(), me.id.clone());
+    let file = blocking(move || Ok(exit_file(&core, &id))).await.ok().flatten();
+    let started = file.and_then(|status| status.started_at?.parse::<Timestamp>().ok());
+    // The file of the run before is older than its end.
+    started.is_some_and(|at| state.finished_at.is_none_or(|end| at > end))
+}
+
 fn lost(pid: i32) -> ExitStatus {
     ExitStatus {
         exit_code: LOST,
         signal: Some(9),
         oom_killed: false,
+        started_at: None,
         finished_at: Timestamp::now().to_string(),
         pid,
         error: "the container's supervisor (shim) was killed, and the container with it".into(),
@@ -94,8 +108,9 @@ fn exit_file(core: &Core, id: &ContainerId) -> Option<ExitStatus> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Records the end, frees what the run held, and tells those who wait. True if the container removed itself.
-pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitStatus, over: Over) -> bool {
+/// Records the end, frees what the run held, and tells those who wait, as far as that was not `told`. True if the
+/// container removed itself.
+pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitStatus, over: Over, told: Told) -> bool {
     let (record, endpoint) = {
         let mut shared = me.shared();
         let state = &mut shared.record.state;
@@ -104,13 +119,27 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
         state.exit_code = status.exit_code;
         state.oom_killed |= status.oom_killed;
         state.error.clone_from(&status.error);
+        // A daemon that died in the middle of the start did not write it.
+        state.started_at = status.started_at.and_then(|at| at.parse().ok()).or(state.started_at);
         state.finished_at = Some(status.finished_at.parse().unwrap_or_else(|_| Timestamp::now()));
+        shared.record.failed = false;
         let endpoint = shared.record.endpoint.take();
         restart::plan(&mut shared, over);
         (shared.record.clone(), endpoint)
     };
     core.execs.container_ended(&me.id);
-    tell(core, &record);
+    match (told.start, over) {
+        // Nobody knows whether it ran at all: nobody heard of it.
+        (false, Over::Lost) => {}
+        (begun, _) => {
+            if !begun {
+                events::begun(core, &record);
+            }
+            if !told.die {
+                tell(core, &record);
+            }
+        }
+    }
     me.touch_image(core);
     core.budget.changed();
     // Whoever learns of the end may want the ports at once. An address alone is not missed.
@@ -123,20 +152,15 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
     }
     let again = record.state.status == Status::Restarting;
     let goes = record.doomed.is_some() || (record.host.auto_remove && !again && me.shared().restarts == 0);
-    let removed = if goes {
-        remove_itself(core, me).await
-    } else {
+    let removed = goes && remove_itself(core, me).await;
+    if !goes {
         let mut shared = me.shared();
-        let result = shared.result();
+        let result = shared.record.result();
         shared.waits.exited(&result);
         drop(shared);
         // The exit file keeps the truth until this is written.
-        warn(
-            me,
-            record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)),
-        );
-        false
-    };
+        write(core, me, &record);
+    }
     let shm = core.dirs.shm(&me.id);
     let shareable = record.host.ipc_mode == "shareable";
     if endpoint.is_some() || shareable {
@@ -152,17 +176,31 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
     removed
 }
 
-/// Removes one that is to go with its end. True if it is gone.
+/// Removes one that is to go with its end. True if it is gone. One that can't be removed stays as one that has ended,
+/// and says why, also to all who wait: nothing more will come by itself before the next daemon.
 pub(super) async fn remove_itself(core: &Arc<Core>, me: &Arc<Container>) -> bool {
     let record = me.record();
     let volumes = record.doomed.map(|d| d.volumes);
     if !record.host.auto_remove && volumes.is_none() {
         return false;
     }
-    let result = remove::remove(core, me, volumes.unwrap_or(true)).await;
-    let removed = result.is_ok();
-    warn(me, result);
-    removed
+    let Err(e) = remove::remove(core, me, volumes.unwrap_or(true)).await else { return true };
+    tracing::warn!("container {}: remove it after its end: {e}", me.id.short());
+    let record = {
+        let mut shared = me.shared();
+        shared.record.failed = true;
+        shared.record.state.error = format!("it could not be removed after its end: {e}");
+        let result = shared.record.result();
+        shared.waits.removed(&result);
+        shared.record.clone()
+    };
+    write(core, me, &record);
+    false
+}
+
+fn write(core: &Core, me: &Container, record: &Record) {
+    let written = record.encode();
+    warn(me, written.and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)));
 }
 
 /// That it is over, and what it gives back.

@@ -205,7 +205,7 @@ pub(super) fn judged(core: &Arc<Core>, me: &Arc<Container>, probed: Probed) {
         let (core, me) = (core.clone(), me.clone());
         // The stop may take its whole timeout, and the task must hear the end meanwhile.
         tokio::spawn(async move {
-            if let Err(e) = stop::request_restart(&core, &me, HealthStatus::Unhealthy.as_str()).await {
+            if let Err(e) = stop::request_restart(&core, &me, generation, HealthStatus::Unhealthy.as_str()).await {
                 tracing::warn!("container {}: restart it because it is unhealthy: {e}", me.id.short());
             }
         });

@@ -43,8 +43,12 @@ pub(crate) mod startup;
 mod timers;
 pub(crate) mod update;
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::WaitCondition;
 use crate::core::Core;
+use crate::events::Told;
 use crate::link::{Link, Report};
 use crate::plan;
 use crate::record::Record;
@@ -63,6 +67,8 @@ const MAX_QUEUE: usize = 64;
 
 /// How long a signal waits for its mark to be written.
 const MAX_MARK: Duration = Duration::from_secs(5);
+/// How long somebody who wants its end waits for a start that is under way: the bounds of a start's steps, together.
+const MAX_START: Duration = Duration::from_secs(90);
 
 /// A container.
 #[derive(Debug)]
@@ -93,6 +99,8 @@ pub(crate) struct Shared {
     tickets: usize,
     /// Restarts that are under way: an end does not remove the container meanwhile.
     restarts: usize,
+    /// Who does something to the group of a run: the next one, whose group has the same name, waits for that.
+    holds: usize,
     /// The health check that runs.
     probe: Option<Box<probe::Slot>>,
     waits: Waits,
@@ -124,16 +132,24 @@ impl Live {
 enum Command {
     Start(oneshot::Sender<Result<()>>),
     Remove { volumes: bool, reply: oneshot::Sender<Result<()>> },
-    Doom { volumes: bool, reply: oneshot::Sender<Result<()>> },
+    Doom { run: u64, volumes: bool, reply: oneshot::Sender<Result<()>> },
     Rename { name: String, reply: oneshot::Sender<Result<()>> },
-    ByHand { last: bool, reply: oneshot::Sender<Result<Status>> },
-    Again { reason: String, reply: oneshot::Sender<Result<bool>> },
+    ByHand { last: bool, reply: oneshot::Sender<Result<Seen>> },
+    Again { run: u64, reason: String, reply: oneshot::Sender<Result<bool>> },
     GoOn(oneshot::Sender<Result<()>>),
     Update { wanted: Box<update::Wanted>, reply: oneshot::Sender<Result<Vec<String>>> },
-    TakeUp(oneshot::Sender<Result<()>>),
+    TakeUp { told: Told, reply: oneshot::Sender<Result<()>> },
     DropLog(oneshot::Sender<Result<()>>),
     Probed(Box<health::Probed>),
     Shim { generation: u64, report: Report },
+}
+
+/// What somebody who is about to end a container finds. What he sends is meant for this run, and never for a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) status: Status,
+    /// The generation of the run that goes on.
+    pub(crate) run: Option<u64>,
 }
 
 /// Who starts a container.
@@ -162,6 +178,7 @@ impl Container {
             pending: Vec::new(),
             tickets: 0,
             restarts: 0,
+            holds: 0,
             probe: None,
             waits: Waits::default(),
             agenda: timers::Agenda::default(),
@@ -200,17 +217,24 @@ impl Container {
         }
     }
 
-    /// The shim of a container that runs, or that could not be killed yet.
-    pub(crate) fn ending(&self) -> Result<Arc<Link>> {
-        {
-            let shared = self.shared();
-            if shared.ends()
-                && let Some(live) = &shared.live
-            {
-                return Ok(live.link.clone());
-            }
-        }
-        self.running()
+    /// The end of a run, known at once if it is over.
+    pub(crate) fn end_of(&self, run: u64) -> Result<oneshot::Receiver<WaitResult>> {
+        let mut shared = self.shared();
+        let condition = match (shared.of_run(run).is_some(), shared.record.state.status) {
+            (false, _) => return Ok(answered(shared.record.result())),
+            // It goes with its end.
+            (true, Status::Dead) => WaitCondition::Removed,
+            (true, _) => WaitCondition::NotRunning,
+        };
+        self.register(&mut shared, condition)
+    }
+
+    /// While the guard lives, no later run begins. None if this one is over.
+    pub(crate) fn hold(self: &Arc<Self>, run: u64) -> Option<Held> {
+        let mut shared = self.shared();
+        shared.of_run(run)?;
+        shared.holds += 1;
+        Some(Held(self.clone()))
     }
 
     /// Whether its processes stand still, because somebody asked for it.
@@ -256,10 +280,10 @@ impl Container {
         self.ask(Command::Remove { volumes, reply }, answer).await
     }
 
-    /// Removes it when it ends, or now if it has.
-    pub(crate) async fn doom(&self, volumes: bool) -> Result<()> {
+    /// Removes it when this run ends, or now if it has.
+    pub(crate) async fn doom(&self, run: u64, volumes: bool) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Doom { volumes, reply }, answer).await
+        self.ask(Command::Doom { run, volumes, reply }, answer).await
     }
 
     /// Gives it another name.
@@ -269,31 +293,40 @@ impl Container {
     }
 
     /// Notes that somebody is about to send it a signal; with `last`, that he wants its end, which ends the wait for
-    /// the next start, too. Gives the status afterwards.
-    pub(crate) async fn by_hand(&self, last: bool) -> Result<Status> {
+    /// the next start, too. A start that is under way is waited for. Gives what there is afterwards.
+    pub(crate) async fn by_hand(&self, last: bool) -> Result<Seen> {
         {
             let mut shared = self.shared();
             let news = shared.record.marks.note(last);
-            let (record, status) = (&shared.record, shared.record.state.status);
+            let record = &shared.record;
             // What is not started again is not worth a write: the next one tells it, too.
             let matters = !plan::restart::is_none(&record.host.restart_policy) || record.marks.asked.is_some();
-            if status == Status::Running && !(news && matters) {
-                return Ok(status);
+            let seen = shared.seen();
+            if seen.run.is_some() && !(news && matters) {
+                return Ok(seen);
             }
         }
         let (reply, answer) = oneshot::channel();
-        match tokio::time::timeout(MAX_MARK, self.ask(Command::ByHand { last, reply }, answer)).await {
-            Ok(status) => status,
-            // It must not be held up in ending.
-            Err(_) => Ok(self.status()),
+        let mut asked = std::pin::pin!(self.ask(Command::ByHand { last, reply }, answer));
+        if let Ok(seen) = tokio::time::timeout(MAX_MARK, &mut asked).await {
+            return seen;
         }
+        let seen = self.shared().seen();
+        if seen.run.is_some() {
+            // It must not be held up in ending.
+            return Ok(seen);
+        }
+        tokio::time::timeout(MAX_START, asked).await.unwrap_or_else(|_| {
+            let text = format!("container {} is being started, which takes long: try again", self.id.short());
+            Err(Error::unavailable(text))
+        })
     }
 
-    /// Notes that it is to be started again, whatever its policy, when this run ends. False if it does not run, or
+    /// Notes that it is to be started again, whatever its policy, when this run ends. False if that is over, or
     /// somebody wants its end.
-    pub(crate) async fn again(&self, reason: &str) -> Result<bool> {
+    pub(crate) async fn again(&self, run: u64, reason: &str) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Again { reason: reason.to_owned(), reply }, answer).await
+        self.ask(Command::Again { run, reason: reason.to_owned(), reply }, answer).await
     }
 
     /// When the engine has taken everything up: starts it if it is to be started.
@@ -314,10 +347,10 @@ impl Container {
         Kept(self.clone())
     }
 
-    /// Finds out, when the engine opens, what became of it meanwhile.
-    pub(crate) async fn take_up(&self) -> Result<()> {
+    /// Finds out, when the engine opens, what became of it meanwhile, and tells what was not `told`.
+    pub(crate) async fn take_up(&self, told: Told) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::TakeUp(reply), answer).await
+        self.ask(Command::TakeUp { told, reply }, answer).await
     }
 
     /// Empties the log; it must not run. Blocks.
@@ -350,10 +383,12 @@ impl Container {
         let mut shared = self.shared();
         let over = condition == WaitCondition::NotRunning && !shared.record.state.status.is_up() && !shared.starting;
         if over {
-            let (tx, rx) = oneshot::channel();
-            let _ = tx.send(shared.result());
-            return Ok(rx);
+            return Ok(answered(shared.record.result()));
         }
+        self.register(&mut shared, condition)
+    }
+
+    fn register(&self, shared: &mut Shared, condition: WaitCondition) -> Result<oneshot::Receiver<WaitResult>> {
         let full = || Error::new(ErrorKind::Exhausted, format!("too many waits on container {}", self.id.short()));
         shared.waits.register(condition).ok_or_else(full)
     }
@@ -395,6 +430,24 @@ impl Drop for Kept {
     }
 }
 
+/// Keeps the next run of a container from beginning.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Container>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.shared().holds -= 1;
+        self.0.changed();
+    }
+}
+
+/// A wait for what has happened already.
+fn answered(result: WaitResult) -> oneshot::Receiver<WaitResult> {
+    let (tx, rx) = oneshot::channel();
+    let _ = tx.send(result);
+    rx
+}
+
 /// The future of a report.
 pub(crate) type Reported = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -407,14 +460,27 @@ impl Shared {
         }
     }
 
+    /// This run, while it goes on or could not be killed.
+    pub(crate) fn of_run(&mut self, run: u64) -> Option<&mut Live> {
+        let lives = matches!(self.record.state.status, Status::Running | Status::Dead);
+        self.live.as_mut().filter(|live| lives && live.generation == run)
+    }
+
+    /// What somebody sees who wants to send a signal.
+    pub(crate) fn seen(&self) -> Seen {
+        let status = self.record.state.status;
+        let run = self.live.as_ref().filter(|_| status == Status::Running).map(|live| live.generation);
+        Seen { status, run }
+    }
+
     /// Whether it could not be killed yet, and goes when it ends.
     pub(crate) fn ends(&self) -> bool {
         self.record.state.status == Status::Dead && self.live.is_some()
     }
 
-    /// What a wait gets.
-    pub(crate) fn result(&self) -> WaitResult {
-        WaitResult { code: i64::from(self.record.state.exit_code), error: None }
+    /// The run of one that could not be killed yet.
+    pub(crate) fn dying(&self) -> Option<u64> {
+        self.live.as_ref().filter(|_| self.ends()).map(|live| live.generation)
     }
 }
 
@@ -458,8 +524,8 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<B
                     break;
                 }
             }
-            Command::Doom { volumes, reply } => {
-                let (result, removed) = Box::pin(doom::doom(&core, &me, volumes)).await;
+            Command::Doom { run, volumes, reply } => {
+                let (result, removed) = Box::pin(doom::doom(&core, &me, run, volumes)).await;
                 let _ = reply.send(result);
                 if removed {
                     break;
@@ -471,8 +537,8 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<B
             Command::ByHand { last, reply } => {
                 drop(reply.send(Ok(Box::pin(restart::by_hand(&core, &me, last)).await)));
             }
-            Command::Again { reason, reply } => {
-                drop(reply.send(Ok(Box::pin(restart::again(&core, &me, reason)).await)));
+            Command::Again { run, reason, reply } => {
+                drop(reply.send(Ok(Box::pin(restart::again(&core, &me, run, &reason)).await)));
             }
             Command::GoOn(reply) => {
                 Box::pin(restart::go_on(&core, &me)).await;
@@ -481,8 +547,8 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<B
             Command::Update { wanted, reply } => {
                 drop(reply.send(Box::pin(update::update(&core, &me, *wanted)).await));
             }
-            Command::TakeUp(reply) => {
-                let removed = Box::pin(recover::take_up(&core, &me)).await;
+            Command::TakeUp { told, reply } => {
+                let removed = Box::pin(recover::take_up(&core, &me, told)).await;
                 let _ = reply.send(Ok(()));
                 if removed {
                     break;

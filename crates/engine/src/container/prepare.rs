@@ -146,6 +146,7 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
         // An exit of an earlier run must not be taken for this one's.
         let _ = std::fs::remove_file(&launch.exit_path);
     }
+    record.told_before = Some(core.events.last());
     let frame = encode_call(crate::link::FIRST, Request::Launch(Box::new(launch)), fds.len())?;
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let stream = core.zygote()?.send(&frame, &borrowed).context("start the container's shim")?;
@@ -153,9 +154,12 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     // Written while the shim works. A daemon that dies now finds the container by its socket, and its endpoint here.
     record.state.status = Status::Running;
     record.state.error.clear();
+    record.failed = false;
     record.state.restarting = None;
     super::health::fresh(&mut record);
     record.sent_at = Some(jiff::Timestamp::now());
+    // The shim will tell exactly; this is for one that is killed before it can.
+    record.state.started_at = record.sent_at;
     // The shim is on its way already, so a failure here must not undo what it stands on.
     let durability = started(&record);
     let written =

@@ -3,6 +3,7 @@
 use super::restart::Over;
 use super::{Container, Live, exit, health};
 use crate::core::Core;
+use crate::events::{self, Told};
 use crate::link::{FIRST, Link, answer};
 use crate::logs::packer;
 use crate::pause;
@@ -20,44 +21,46 @@ const MAX_ON_ITS_WAY: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes a container up. True if it removed itself, because it had ended (auto_remove).
-pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>) -> bool {
-    let removed = find_out(core, me).await;
+pub(super) async fn take_up(core: &Arc<Core>, me: &Arc<Container>, told: Told) -> bool {
+    let removed = find_out(core, me, told).await;
     // What is to be started is started when all are taken up.
     me.shared().agenda.restart = None;
     removed
 }
 
-async fn find_out(core: &Arc<Core>, me: &Arc<Container>) -> bool {
+async fn find_out(core: &Arc<Core>, me: &Arc<Container>, told: Told) -> bool {
     let (recorded, sent_at) = {
         let shared = me.shared();
         (shared.record.state.clone(), shared.record.sent_at)
     };
+    let ran = matches!(recorded.status, Status::Running | Status::Dead);
+    // Of one that was started, and not yet recorded as such, nothing was told.
+    let told = if ran { told } else { Told::default() };
     packer::look(core, &me.id).await;
     let socket = core.dirs.socket(&me.id);
     loop {
         if socket.exists() {
             match link(core, me).await {
-                Ok(Some(state)) => return running(core, me, state).await,
+                Ok(Some(state)) => return running(core, me, state, told).await,
                 Ok(None) => {}
                 Err(e) => tracing::debug!("container {}: its shim does not answer: {e}", me.id.short()),
             }
         }
         // Only a start of this very moment can still be on its way.
-        let unknown =
-            matches!(recorded.status, Status::Running | Status::Dead) && !core.dirs.exit_file(&me.id).exists();
+        let unknown = ran && !core.dirs.exit_file(&me.id).exists();
         if !unknown || !on_its_way(sent_at) {
             break;
         }
         tokio::time::sleep(LOOK).await;
     }
-    if !matches!(recorded.status, Status::Running | Status::Dead) {
+    if !ran && !exit::unseen(core, me).await {
         // A socket without a shim is left by one that was killed.
         let _ = std::fs::remove_file(&socket);
         // One that removes itself is there after its end only while it is restarted, which nobody goes on with.
         return recorded.status == Status::Exited && exit::remove_itself(core, me).await;
     }
     let (status, over) = exit::recover(core, me).await;
-    exit::ended(core, me, status, over).await
+    exit::ended(core, me, status, over, told).await
 }
 
 fn on_its_way(sent_at: Option<Timestamp>) -> bool {
@@ -81,9 +84,9 @@ async fn link(core: &Arc<Core>, me: &Arc<Container>) -> Result<Option<State>> {
     }
 }
 
-async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
+async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State, told: Told) -> bool {
     if let Some(status) = state.exit {
-        return exit::ended(core, me, status, Over::Ended).await;
+        return exit::ended(core, me, status, Over::Ended, told).await;
     }
     let paused = pause::found(core, me).await;
     let mut shared = me.shared();
@@ -94,10 +97,17 @@ async fn running(core: &Arc<Core>, me: &Arc<Container>, state: State) -> bool {
     let known = &mut shared.record.state;
     known.status = if doomed { Status::Dead } else { Status::Running };
     known.pid = state.pid;
+    // Those of the run before, if this one's start was not recorded.
+    known.exit_code = 0;
     known.started_at = state.started_at.parse().ok().or(known.started_at);
     known.error.clear();
     known.restarting = None;
+    shared.record.failed = false;
+    let record = shared.record.clone();
     drop(shared);
+    if !told.start {
+        events::begun(core, &record);
+    }
     health::begin(core, me);
     false
 }

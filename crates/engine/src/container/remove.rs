@@ -4,7 +4,7 @@ use super::Container;
 use crate::core::{Core, blocking};
 use crate::plan::mounts::{Mount, Source};
 use crate::record::Record;
-use crate::view::Status;
+use crate::view::{Status, WaitResult};
 use dhow_types::{Error, Result};
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
     {
         let mut shared = me.shared();
         shared.pending.clear();
-        let result = shared.result();
+        // Whatever failed before: this did not.
+        let result = WaitResult { code: i64::from(record.state.exit_code), error: None };
         shared.waits.removed(&result);
     }
     let mut failures = Vec::new();

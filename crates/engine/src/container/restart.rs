@@ -4,7 +4,7 @@
 //! What is decided at an end is written before anything waits, so that a daemon that is killed meanwhile goes on where
 //! it was. The wait itself is a moment in the task's [`super::timers::Agenda`].
 
-use super::{By, Container, Shared, start};
+use super::{By, Container, Seen, Shared, start};
 use crate::core::{Core, blocking};
 use crate::plan::restart::{self, End};
 use crate::record::{Marks, Record};
@@ -133,9 +133,9 @@ fn left(wait: &Restarting, now: Timestamp) -> Duration {
     left.min(Duration::from_millis(wait.delay_ms))
 }
 
-/// Somebody sends a signal, and has left his marks: writes them, and with `last` ends a wait. Gives the status afterwards.
-pub(super) async fn by_hand(core: &Arc<Core>, me: &Arc<Container>, last: bool) -> Status {
-    let record = {
+/// Somebody sends a signal, and has left his marks: writes them, and with `last` ends a wait. Gives what there is then.
+pub(super) async fn by_hand(core: &Arc<Core>, me: &Arc<Container>, last: bool) -> Seen {
+    let (record, seen) = {
         let mut shared = me.shared();
         // A start may have come in between.
         shared.record.marks.note(last);
@@ -143,30 +143,33 @@ pub(super) async fn by_hand(core: &Arc<Core>, me: &Arc<Container>, last: bool) -
             shared.agenda.restart = None;
             let state = &mut shared.record.state;
             (state.status, state.restarting) = (Status::Exited, None);
-            let result = shared.result();
+            let result = shared.record.result();
             shared.waits.exited(&result);
         }
-        shared.record.clone()
+        (shared.record.clone(), shared.seen())
     };
-    let status = record.state.status;
     // A power cut must not bring back a service that somebody stopped.
     let synced = record.host.restart_policy.name == "unless-stopped";
     write(core, record, if synced { Durability::Synced } else { Durability::Lazy }).await;
-    status
+    seen
 }
 
-/// It is to be started again when it ends. False if it does not run, or somebody wants its end.
-pub(super) async fn again(core: &Arc<Core>, me: &Arc<Container>, reason: String) -> bool {
-    let record = {
-        let mut shared = me.shared();
-        if shared.record.state.status != Status::Running || shared.record.marks.last {
-            return false;
-        }
-        shared.record.marks.asked = Some(reason);
-        shared.record.clone()
-    };
-    write(core, record, Durability::Lazy).await;
-    true
+/// It is to be started again when this run ends. False if that is over, or somebody wants its end.
+pub(super) async fn again(core: &Arc<Core>, me: &Arc<Container>, run: u64, reason: &str) -> bool {
+    let noted = note_again(me, run, reason);
+    if noted {
+        write(core, me.record(), Durability::Lazy).await;
+    }
+    noted
+}
+
+pub(super) fn note_again(me: &Container, run: u64, reason: &str) -> bool {
+    let mut shared = me.shared();
+    let meant = shared.seen().run == Some(run) && !shared.record.marks.last;
+    if meant {
+        shared.record.marks.asked = Some(reason.to_owned());
+    }
+    meant
 }
 
 async fn write(core: &Arc<Core>, record: Record, durability: Durability) {

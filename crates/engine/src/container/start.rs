@@ -2,7 +2,7 @@
 
 use super::prepare::{self, Joins, Prepared};
 use super::restart::{self, Over};
-use super::{By, Container, Live, health, remove};
+use super::{By, Container, Live, Shared, exit, health};
 use crate::core::{Core, blocking};
 use crate::events;
 use crate::link::{Link, answer};
@@ -44,15 +44,19 @@ fn may_start(me: &Container) -> Result<()> {
             Err(Error::conflict("cannot start a paused container, try unpause instead"))
         }
         Status::Running => Err(Error::new(ErrorKind::NotModified, format!("container {} is already running", me.id))),
-        Status::Removing | Status::Dead => {
-            Err(Error::conflict("container is marked for removal and cannot be started"))
-        }
+        Status::Removing | Status::Dead => Err(marked()),
+        // Its own removal failed, and is tried again by the next daemon.
+        _ if me.shared().record.doomed.is_some() => Err(marked()),
         Status::Created | Status::Restarting | Status::Exited => Ok(()),
     }
 }
 
+fn marked() -> Error {
+    Error::conflict("container is marked for removal and cannot be started")
+}
+
 /// Waits for the last run's shim to be gone (its cgroup has this run's name) and for clients on their way.
-async fn settle(me: &Container) -> Result<()> {
+pub(super) async fn settle(me: &Container) -> Result<()> {
     let old = me.shared().live.take();
     if let Some(live) = old
         && tokio::time::timeout(MAX_LEAVE, live.link.closed()).await.is_err()
@@ -60,20 +64,29 @@ async fn settle(me: &Container) -> Result<()> {
         me.shared().live = Some(live);
         return Err(Error::unavailable(format!("the last run of container {} has not been cleaned up yet", me.id)));
     }
-    let handed = async {
+    // Nobody's signal to the last run's group must hit this one's.
+    if !becomes(me, MAX_LEAVE, |shared| shared.holds == 0).await {
+        return Err(Error::unavailable(format!("the last run of container {} is still being killed", me.id)));
+    }
+    // A client that never comes must not hold up the others.
+    becomes(me, MAX_HAND_OVER, |shared| shared.tickets == 0).await;
+    Ok(())
+}
+
+/// Waits until something is so; false if it takes longer.
+async fn becomes(me: &Container, most: Duration, is: impl Fn(&Shared) -> bool) -> bool {
+    let so = async {
         loop {
             let changed = me.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if me.shared().tickets == 0 {
+            if is(&me.shared()) {
                 return;
             }
             changed.await;
         }
     };
-    // A client that never comes must not hold up the others.
-    let _ = tokio::time::timeout(MAX_HAND_OVER, handed).await;
-    Ok(())
+    tokio::time::timeout(most, so).await.is_ok()
 }
 
 async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
@@ -119,7 +132,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     shared.record.marks = marks;
     let state = &mut shared.record.state;
     state.pid = pid;
-    state.started_at = started_at.parse().ok();
+    state.started_at = started_at.parse().ok().or(state.started_at);
     state.exit_code = 0;
     state.oom_killed = false;
     shared.live = Some(Live::new(link, generation, protocol::VERSION));
@@ -127,8 +140,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     shared.starting = false;
     let record = shared.record.clone();
     drop(shared);
-    events::takes(core, &record, true);
-    core.events.container(&record, "start", &[]);
+    events::begun(core, &record);
     health::begin(core, me);
     Ok(())
 }
@@ -199,7 +211,9 @@ async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error, by: By) ->
         };
         state.error = error.text().to_owned();
         state.pid = 0;
+        shared.record.failed = true;
         shared.record.endpoint = None;
+        let ran = !matches!(shared.record.state.status, Status::Created | Status::Exited);
         match (by, shared.record.state.status) {
             (By::Itself, _) => restart::plan(&mut shared, Over::Ended),
             // Who starts it by hand learns of the failure, and it is in his hands.
@@ -209,21 +223,16 @@ async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error, by: By) ->
             }
             (By::Hand, _) => {}
         }
-        if shared.record.state.status != Status::Created {
-            let result = shared.result();
-            shared.waits.exited(&result);
+        let result = shared.record.result();
+        match ran {
+            true => shared.waits.exited(&result),
+            false => shared.waits.did_not_start(&result),
         }
         shared.record.clone()
     };
     me.changed.notify_waiters();
     if record.host.auto_remove && record.state.status != Status::Restarting {
-        return match remove::remove(core, me, true).await {
-            Ok(()) => true,
-            Err(e) => {
-                tracing::warn!("remove container {} after its start failed: {e}", me.id.short());
-                false
-            }
-        };
+        return exit::remove_itself(core, me).await;
     }
     let written =
         record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));

@@ -13,11 +13,13 @@
 //! Telling writes a few hundred bytes to the page cache, on whatever thread it is done; never under a container's lock.
 
 mod filter;
+mod runs;
 mod store;
 mod words;
 
 pub use filter::Filters;
-pub(crate) use words::takes;
+pub(crate) use runs::Told;
+pub(crate) use words::{begun, takes};
 
 use dhow_types::{Error, Result};
 use jiff::Timestamp;
@@ -104,7 +106,7 @@ impl Mark {
     /// What the next one gets.
     fn next(self, now: i64) -> Self {
         let time = match self.time.saturating_sub(now) {
-            ahead if ahead < 0 || ahead > MAX_BEHIND_LAST => now,
+            ahead if !(0..=MAX_BEHIND_LAST).contains(&ahead) => now,
             _ => self.time.saturating_add(1),
         };
         Self { number: self.number + 1, time }
@@ -133,6 +135,11 @@ impl Events {
             // Fails only if the last one left just now.
             let _ = inner.live.send(Arc::new(event));
         }
+    }
+
+    /// The number of the last one.
+    pub(crate) fn last(&self) -> u64 {
+        self.inner().last.number
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

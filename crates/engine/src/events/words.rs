@@ -39,6 +39,12 @@ impl Events {
     }
 }
 
+/// That a run began, and what it took.
+pub(crate) fn begun(core: &Core, record: &Record) {
+    takes(core, record, true);
+    core.events.container(record, "start", &[]);
+}
+
 /// A run that begins takes its network and its volumes, then starts; one that is over (`begins` false) gives them back.
 pub(crate) fn takes(core: &Core, record: &Record, begins: bool) {
     let id = record.id.as_str();

@@ -162,9 +162,15 @@ pub(crate) async fn wait(engine: &Engine, call: Call) -> Result<Reply> {
             )));
         }
     };
+    // Clients of that time know no error there, and take an empty answer for one.
+    let no_errors = condition == WaitCondition::Removed && call.version < ApiVersion::new(1, 34);
     let ticket = engine.wait(&call.name, condition).await?;
     let answer = async move {
-        let mut bytes = serde_json::to_vec(&container::waited(ticket.result().await)).unwrap_or_default();
+        let result = ticket.result().await;
+        if no_errors && result.error.is_some() {
+            return Bytes::new();
+        }
+        let mut bytes = serde_json::to_vec(&container::waited(result)).unwrap_or_default();
         bytes.push(b'\n');
         Bytes::from(bytes)
     };

@@ -25,6 +25,7 @@ mod log_segments;
 mod logdrivers;
 mod logs;
 mod making;
+mod midway;
 mod network;
 mod overlay;
 mod parity;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<Case> {
         terminal::cases(),
         network::cases(),
         recovery::cases(),
+        midway::cases(),
         restarts::cases(),
         crash::cases(),
         soak::cases(),
