@@ -37,7 +37,7 @@ impl Disk {
 
     fn mount(place: &Path, command: &str) -> Result<Self> {
         std::fs::create_dir_all(place)?;
-        let script = format!("{command} && chmod 700 \"$0\" && echo mounted && exec cat");
+        let script = format!("{command} && chmod 700 \"$0\" && echo mounted && exec cat > /dev/null");
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", &script])
             .arg(place)

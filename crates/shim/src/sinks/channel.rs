@@ -28,8 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a connection may take: at a start, which waits for it, and later.
 const START_LIMIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// How long the end of a container waits for a receiver that takes what is left.
+/// How long the end of a container waits for a receiver that takes nothing of what is left, and for one that does.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS_IN_ALL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 enum State {
@@ -195,16 +196,21 @@ impl Channel {
         }
     }
 
-    /// The container has ended: what waits is sent if the receiver takes it soon. Returns how many messages nobody
-    /// got.
+    /// The container has ended: what waits is sent as long as the receiver goes on taking it. Returns how many messages
+    /// nobody got.
     pub fn close(mut self) -> u64 {
-        let end = Instant::now() + LAST_WORDS;
+        let begun = Instant::now();
+        let (mut taken, mut waiting) = (begun, self.queue.len());
         if matches!(self.state, State::Down(_)) && !self.queue.is_empty() {
             self.retry();
         }
         loop {
             self.flush();
-            let left = end.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if self.queue.len() < waiting {
+                (taken, waiting) = (now, self.queue.len());
+            }
+            let left = patience(now - begun, now - taken);
             if self.queue.is_empty() || left.is_zero() {
                 break;
             }
@@ -295,4 +301,22 @@ impl Channel {
 
 fn watched(socket: OwnedFd) -> Watched {
     Watched::new(socket, Token::Receiver)
+}
+
+/// How long a container that has ended so long ago goes on waiting for a receiver that last took something so long ago.
+fn patience(ended: Duration, taken: Duration) -> Duration {
+    LAST_WORDS.saturating_sub(taken).min(LAST_WORDS_IN_ALL.saturating_sub(ended))
+}
+
+#[cfg(test)]
+mod patience_tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_takes_something_is_waited_for() {
+        let s = Duration::from_secs;
+        for (ended, taken, left) in [(0, 0, 2), (1, 1, 1), (2, 2, 0), (30, 0, 2), (30, 3, 0), (59, 0, 1), (60, 0, 0)] {
+            assert_eq!(patience(s(ended), s(taken)), s(left), "{ended} {taken}");
+        }
+    }
 }

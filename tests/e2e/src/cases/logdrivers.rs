@@ -111,17 +111,18 @@ fn read_lines(from: &mut impl Read, text: &mut String, lines: usize) -> Result<(
 }
 
 fn a_slow_receiver_makes_the_program_wait_unless_told(w: &World) -> Result<()> {
-    const LINES: usize = 30_000;
+    // More than the pipe and what may wait for the receiver hold together.
+    const LINES: usize = 3_000;
     let d = Daemon::start(&w.setup)?;
     d.load("busybox")?;
     let (socket, path) = receiver(&d, "slow")?;
     let address = format!("syslog-address=unixgram://{path}");
     let base = ["run", "-d", "--log-driver", "syslog", "--log-opt", &address, "--log-opt", "cache-disabled=true"];
-    let count = LINES.to_string();
+    let print = format!("awk 'BEGIN {{ for (n = 1; n <= {LINES}; n++) printf \"%0999d\\n\", n }}'");
 
     // Told not to wait, the program ends though nobody reads; what did not fit is lost, and said to be.
     let ring = ["--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=64k"];
-    let id = d.ok(&[&base[..], &ring, &["busybox", "seq", "1", &count]].concat())?;
+    let id = d.ok(&[&base[..], &ring, &["busybox", "sh", "-c", &print]].concat())?;
     ensure!(d.ok(&["wait", &id])? == "0");
     let error = d.inspect(&id)?["State"]["Error"].as_str().unwrap_or_default().to_owned();
     ensure!(error.contains("messages did not reach the receiver of the log"), "{error:?}");
@@ -137,14 +138,17 @@ fn a_slow_receiver_makes_the_program_wait_unless_told(w: &World) -> Result<()> {
     d.ok(&["rm", &id])?;
 
     // Else every line arrives, however late it is read, and the program waits meanwhile.
-    let id = d.ok(&[&base[..], &["busybox", "seq", "1", &count]].concat())?;
+    let script = format!("{print}; touch /run/done; while [ ! -e /run/go ]; do sleep 0.02; done");
+    let id = d.ok(&[&base[..], &["--tmpfs", "/run", "busybox", "sh", "-c", &script]].concat())?;
     for n in 1..=LINES {
-        let got = message(&socket)?;
-        ensure!(got.ends_with(&format!("]: {n}\n")), "{n}: {got:?}");
+        let got = message(&socket).with_context(|| format!("line {n}"))?;
+        ensure!(got.ends_with(&format!("{n:0999}\n")), "{n}: {got:?}");
         if n == 1 {
-            ensure!(d.inspect(&id)?["State"]["Running"] == true, "it did not wait for its lines to be taken");
+            let done = d.cli(&["exec", &id, "ls", "/run/done"])?;
+            ensure!(done.code == 1, "it did not wait for its lines to be taken: {done:?}");
         }
     }
+    d.ok(&["exec", &id, "touch", "/run/go"])?;
     ensure!(d.ok(&["wait", &id])? == "0");
     ensure!(d.inspect(&id)?["State"]["Error"] == "");
     d.ok(&["rm", &id])?;
