@@ -171,6 +171,7 @@ impl Client {
         fields: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Response<'_>> {
+        named(path)?;
         let answer = self.exchange_untold(method, path, fields, body);
         match &answer {
             Ok(response) => self.told(method, path, &response.status),
@@ -241,6 +242,7 @@ impl Client {
 
     /// Turns the connection of `POST path` into a raw two-way stream (attach, exec).
     pub fn hijack(&self, path: &str, document: Option<Vec<u8>>) -> Result<Hijacked> {
+        named(path)?;
         let mut conn = self.connect()?;
         let fields = [("Content-Type", "application/json"), ("Connection", "Upgrade"), ("Upgrade", "tcp")];
         conn.get_mut().write_all(&self.head("POST", path, &fields, Some(document.as_deref().unwrap_or_default())))?;
@@ -334,6 +336,14 @@ impl Response<'_> {
         if self.keep {
             *self.client.idle.borrow_mut() = self.body.reusable();
         }
+    }
+}
+
+/// An empty name would make another path than the one that is meant.
+fn named(path: &str) -> Result<()> {
+    match path.strip_prefix("/containers/").and_then(|rest| rest.split(['/', '?']).next()) {
+        Some("") => Err(Error::NoName),
+        _ => Ok(()),
     }
 }
 
@@ -468,6 +478,15 @@ mod tests {
         for (name, value) in [("X", "a\r\nY: b"), ("X:", "a"), ("", "a"), ("X\n", "a")] {
             assert!(Client::new("/nonexistent", None).with_fields([(name, value)]).is_err(), "{name:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn a_container_has_a_name() {
+        let client = Client::new("/nonexistent", None);
+        for path in ["/containers//json", "/containers/?force=1", "/containers/"] {
+            assert!(matches!(client.send("GET", path), Err(Error::NoName)), "{path}");
+        }
+        assert!(matches!(client.send("GET", "/containers/json"), Err(Error::NoDaemon { .. })));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Error {
         /// Its `cause`, which only dhow's daemon gives.
         cause: Option<String>,
     },
+    /// A container without a name was asked for.
+    NoName,
     /// The connection broke.
     Io(std::io::Error),
     /// What came back is not what the API promises.
@@ -62,6 +64,7 @@ impl fmt::Display for Error {
                 write!(f, "Cannot connect to the dhow daemon at unix://{socket}. Is the dhow daemon running?")
             }
             Self::Api { status, message, .. } => write!(f, "Error response from daemon: {}", one(message, *status)),
+            Self::NoName => write!(f, "invalid container name or ID: value is empty"),
             Self::Io(e) => write!(f, "the connection to the daemon broke: {e}"),
             Self::Protocol(text) => write!(f, "unexpected answer of the daemon: {text}"),
         }

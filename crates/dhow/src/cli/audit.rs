@@ -81,6 +81,9 @@ pub struct DiffArgs {
 
 /// `dhow diff`.
 pub fn diff(context: &Context, args: DiffArgs) -> Result<i32> {
+    if args.container.trim().is_empty() {
+        bail!("Container name cannot be empty");
+    }
     let sizes = args.stat || args.format.is_some();
     let size = query::build(&[("size", query::flag(sizes))]);
     let path = format!("/containers/{}/changes{size}", query::encode(&args.container));

@@ -144,6 +144,10 @@ pub struct RmArgs {
 pub fn rm(context: &Context, args: RmArgs) -> Result<i32> {
     let query = query::build(&[("force", query::flag(args.force)), ("v", query::flag(args.volumes))]);
     side_by_side(context, &args.containers, |client, name| {
+        let name = name.trim_matches('/');
+        if name.is_empty() {
+            bail!("container name cannot be empty");
+        }
         let path = format!("/containers/{}{query}", encode(name));
         match context.with_daemon(client, |c| c.send("DELETE", &path).and_then(dhow_client::Response::finish)) {
             // What is gone already is what `-f` asks for: said, but no failure.

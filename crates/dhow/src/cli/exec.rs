@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::session::{End, Session, hold_signals};
 use super::{keys, output, terminal};
-use crate::flags::env;
+use crate::flags::{env, values};
 use anyhow::Result;
 use clap::Parser;
 use dhow_api::config::Words;
@@ -21,7 +21,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "KEYS", default_value_t = keys::configured())]
     detach_keys: String,
     /// Environment variable (NAME=VALUE)
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = values::variable)]
     env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]

@@ -39,6 +39,9 @@ pub struct CommitArgs {
 
 /// `dhow commit`.
 pub fn commit(context: &Context, args: CommitArgs) -> Result<i32> {
+    if args.container.trim().is_empty() {
+        return Err(dhow_client::Error::NoName.into());
+    }
     let (repository, tag) = name(args.name.as_deref());
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let pause = args.pause && !args.no_pause;

@@ -10,6 +10,8 @@ use clap::Parser;
 use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, WaitResponse};
 use dhow_client::{Client, Error, query};
 use dhow_types::Cause;
+use std::io::Write as _;
+use std::path::Path;
 
 /// Docker's exit code when the engine, not the program, failed.
 const ENGINE_FAILED: i32 = 125;
@@ -49,7 +51,7 @@ pub struct CreateArgs {
 
 /// What the engine did not do: said, with Docker's exit code.
 pub fn engine_failed(command: &str, error: &anyhow::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
+    let text = output::system_words(&format!("{error:#}"));
     output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
     let cause = error.downcast_ref::<Error>().and_then(Error::cause).and_then(Cause::parse);
     Exit(cause.map_or_else(|| code_of_words(&text), code_of)).into()
@@ -83,13 +85,9 @@ fn code_of_words(text: &str) -> i32 {
 /// `dhow create`.
 pub fn create(context: &Context, args: CreateArgs) -> Result<i32> {
     let client = context.client();
-    let made =
-        create_container(context, &client, &args.flags, &args.words, false).map_err(|e| match e.is::<Error>() {
-            // What the daemon says is an error like others; wrong words are not.
-            true => names::reference(e),
-            false => plain("create", &e),
-        })?;
-    output::line(made.id);
+    // Wrong words have an exit code of their own; what is said after them is an error like others.
+    let document = document(&client, &args.flags, &args.words, false).map_err(|e| plain("create", &e))?;
+    output::line(create_container(context, &client, &args.flags, &document)?.id);
     Ok(0)
 }
 
@@ -125,24 +123,18 @@ fn create_container(
     context: &Context,
     client: &Client,
     flags: &ContainerFlags,
-    words: &[String],
-    detached: bool,
+    document: &ContainerCreateRequest,
 ) -> Result<ContainerCreateResponse> {
-    let document = document(client, flags, words, detached)?;
-    if let Some(file) = &flags.cidfile
-        && file.exists()
-    {
-        anyhow::bail!(
-            "container ID file found, make sure the other container isn't running or delete {}",
-            file.display()
-        );
+    let mut file = flags.cidfile.as_deref().map(IdFile::create).transpose()?;
+    if document.config.image.is_empty() && document.host_config.rootfs.is_none() {
+        anyhow::bail!("invalid reference format");
     }
     let path = format!(
         "/containers/create{}",
         query::build(&[("name", flags.name.clone()), ("platform", flags.platform.clone())])
     );
     let made: ContainerCreateResponse = context
-        .with_daemon(client, |c| c.post(&path, &document))
+        .with_daemon(client, |c| c.post(&path, document))
         .map_err(|e| match e.downcast_ref::<Error>() {
             Some(Error::Api { status: 404, message, .. }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
                 "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
@@ -151,15 +143,52 @@ fn create_container(
                 let message = name_taken(client, message, flags.name.as_deref().unwrap_or_default());
                 Error::Api { status: 409, message, cause: cause.clone() }.into()
             }
-            _ => e,
+            _ => names::reference(e),
         })?;
     for warning in &made.warnings {
         output::note(format!("WARNING: {warning}"));
     }
-    if let Some(file) = &flags.cidfile {
-        std::fs::write(file, &made.id).with_context(|| format!("write {}", file.display()))?;
+    if let Some(file) = &mut file {
+        file.write(&made.id)?;
     }
     Ok(made)
+}
+
+/// The file of `--cidfile`: made before the container, so that there is none without its file; gone if nothing was
+/// written.
+struct IdFile<'a> {
+    path: &'a Path,
+    file: std::fs::File,
+    written: bool,
+}
+
+impl<'a> IdFile<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        match std::fs::File::create_new(path) {
+            Ok(file) => Ok(Self { path, file, written: false }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => anyhow::bail!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                path.display()
+            ),
+            Err(error) => {
+                Err(error).with_context(|| format!("failed to create the container ID file: open {}", path.display()))
+            }
+        }
+    }
+
+    fn write(&mut self, id: &str) -> Result<()> {
+        self.file.write_all(id.as_bytes()).with_context(|| format!("write {}", self.path.display()))?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for IdFile<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
 }
 
 /// What an error says of a name that is taken, with the state of who has it and the ways on.
@@ -186,7 +215,8 @@ pub fn run(context: &Context, args: RunArgs) -> Result<i32> {
         return Err(plain("run", &anyhow::anyhow!("the input device is not a TTY")));
     }
     let client = context.client();
-    let made = create_container(context, &client, flags, &args.words, args.detach).map_err(|e| plain("run", &e))?;
+    let document = document(&client, flags, &args.words, args.detach).map_err(|e| plain("run", &e))?;
+    let made = create_container(context, &client, flags, &document).map_err(|e| engine_failed("run", &e))?;
     let id = made.id;
     if args.detach {
         client.post_empty(&format!("/containers/{id}/start")).map_err(|e| engine_failed("run", &e.into()))?;

@@ -1,7 +1,8 @@
 //! Columns as Docker prints them: padded with spaces, at least three between the columns and ten to each; the last is not
 //! padded. A character of East Asia is two columns wide, a mark that stands on another has no width.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthChar;
 
 /// The rows as text, one line each, with `header` first.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -44,9 +45,16 @@ pub fn align(text: &str, least: usize) -> String {
     out
 }
 
-/// Columns of a terminal that a text takes.
+/// Columns of a terminal that a text takes, as Docker's client counts them: of what is one picture, those of the first
+/// character that has any. Rule: `StringWidth` of go-runewidth.
 fn width(text: &str) -> usize {
-    text.width()
+    let first = |picture: &str| picture.chars().filter_map(UnicodeWidthChar::width).find(|w| *w > 0);
+    // Most texts have nothing of the kind.
+    if text.is_ascii() {
+        text.bytes().filter(|b| !b.is_ascii_control()).count()
+    } else {
+        text.graphemes(true).filter_map(first).sum()
+    }
 }
 
 /// A text cut to so many columns; the last of them is the ellipsis then. Rule: Docker's `Ellipsis`, which gives marks that
@@ -82,9 +90,10 @@ mod tests {
     fn a_column_ends_where_a_line_has_none() {
         assert_eq!(align("a\tb\nno tabs\nlonger than ten\tb\n", 10), "a         b\nno tabs\nlonger than ten   b\n");
         assert_eq!(align("A\tB\n日本語\tx\n", 1), "A        B\n日本語   x\n");
-        // One family, which is one picture; a letter with a mark; a flag.
+        // One family, which is one picture; a letter with a mark; a flag, to which Docker gives one column.
         assert_eq!(align("A\tB\n👨\u{200d}👩\u{200d}👧\tx\n", 1), "A    B\n👨\u{200d}👩\u{200d}👧   x\n");
         assert_eq!(align("AB\tB\ne\u{301}\tx\n", 1), "AB   B\ne\u{301}    x\n");
+        assert_eq!(align("AB\tB\n🇨🇭\tx\n", 1), "AB   B\n🇨🇭    x\n");
     }
 
     #[test]

@@ -3,33 +3,48 @@
 use anyhow::{Result, bail};
 use dhow_types::duration::go_nanoseconds;
 
-/// Bytes from `512m`, `1.5g`, `64kb`, `1GiB`, `100`: powers of 1024, as Docker's `-m` reads them.
+/// Bytes from `512m`, `1.5g`, `64kb`, `1GiB`, `100`: powers of 1024, as Docker's `-m` reads them, with its words. Rule:
+/// `RAMInBytes` of go-units.
 pub fn bytes(text: &str) -> Result<i64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = (&text[..end], text[end..].trim().to_ascii_lowercase());
-    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
+    let Some(end) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
+        bail!("invalid size: '{text}'");
+    };
+    let (number, unit) = (text[..=end].strip_suffix(' ').unwrap_or(&text[..=end]), text[end + 1..].to_lowercase());
+    let value: f64 = match number.parse() {
+        Ok(value) => value,
+        Err(_) => bail!("strconv.ParseFloat: parsing {number:?}: invalid syntax"),
+    };
+    if value < 0.0 {
+        bail!("invalid size: '{text}'");
+    }
+    let shift = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" if unit != "ib" => 0,
         "k" => 10,
         "m" => 20,
         "g" => 30,
         "t" => 40,
         "p" => 50,
-        _ => bail!("invalid size: {text:?} (examples: 512m, 1.5g, 64kb)"),
-    };
-    let value: f64 = match number.parse() {
-        Ok(value) => value,
-        Err(_) => bail!("invalid size: {text:?} (examples: 512m, 1.5g, 64kb)"),
+        _ if text.len() - end > 4 => bail!("invalid suffix: '{}'", &text[end + 1..]),
+        _ => bail!("invalid suffix: '{unit}'"),
     };
     Ok((value * (1u64 << shift) as f64) as i64)
 }
 
 /// Billionths of a CPU from `--cpus 1.5`.
 pub fn nano_cpus(text: &str) -> Result<i64> {
-    match text.parse::<f64>() {
-        Ok(cpus) if (0.0..1e9).contains(&cpus) => Ok((cpus * 1e9).round() as i64),
-        _ => bail!("failed to parse {text:?} as a number of CPUs (examples: 0.5, 2)"),
+    let wrong = || anyhow::anyhow!("failed to parse {text} as a rational number");
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(wrong);
+    let (above, below) = text.split_once('/').unwrap_or((text, "1"));
+    let (above, below) = (number(above)?, number(below)?);
+    if below <= 0.0 || (text.contains('/') && (above.fract() != 0.0 || below.fract() != 0.0)) {
+        return Err(wrong());
     }
+    let nanos = above * 1e9 / below;
+    // What a double can't tell from a whole number is one.
+    if (nanos - nanos.round()).abs() > nanos.abs().max(1.0) * 1e-12 {
+        bail!("value is too precise");
+    }
+    Ok(nanos.round() as i64)
 }
 
 /// A Go duration (`1h30m`, `500ms`, `10s`), maybe negative, in nanoseconds.

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::each::for_each;
 use super::{output, units};
-use crate::flags::restart;
+use crate::flags::{restart, values};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_api::{ContainerUpdateResponse, HostConfig};
@@ -41,7 +41,7 @@ struct Flags {
     #[arg(short = 'c', long, value_name = "N")]
     cpu_shares: Option<i64>,
     /// Number of CPUs
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::cpus)]
     cpus: Option<String>,
     /// CPUs it may use (0-2,4)
     #[arg(long, value_name = "LIST")]
@@ -50,16 +50,16 @@ struct Flags {
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
     /// Kernel memory (withdrawn by the kernel: ignored, as Docker does)
-    #[arg(long, value_name = "BYTES", hide = true)]
+    #[arg(long, value_name = "BYTES", hide = true, value_parser = values::size)]
     kernel_memory: Option<String>,
     /// Memory limit (b, k, m, g)
-    #[arg(short, long, value_name = "BYTES")]
+    #[arg(short, long, value_name = "BYTES", value_parser = values::size)]
     memory: Option<String>,
     /// What it keeps when memory is short (b, k, m, g)
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
     memory_reservation: Option<String>,
     /// Memory and swap together; -1 for no limit on swap
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = values::size_or_all)]
     memory_swap: Option<String>,
     /// Number of processes and threads; -1 for no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

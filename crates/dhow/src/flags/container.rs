@@ -59,7 +59,7 @@ pub struct ContainerFlags {
     pub runtime: Option<String>,
 
     /// Environment variable (NAME=VALUE, or NAME to pass the caller's)
-    #[arg(short, long, help_heading = "Process")]
+    #[arg(short, long, help_heading = "Process", value_parser = values::variable)]
     pub env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE", help_heading = "Process")]
@@ -96,7 +96,7 @@ pub struct ContainerFlags {
     #[arg(short, long, value_name = "SRC:DST[:OPTIONS]", help_heading = "Files")]
     pub volume: Vec<String>,
     /// Attach a file system (type=bind|volume|tmpfs,source=,target=,…)
-    #[arg(long, value_name = "type=…,target=…", help_heading = "Files")]
+    #[arg(long, value_name = "type=…,target=…", help_heading = "Files", value_parser = values::mount)]
     pub mount: Vec<String>,
     /// Mount an empty file system in memory (DIR[:OPTIONS])
     #[arg(long, value_name = "DIR[:OPTIONS]", help_heading = "Files")]
@@ -115,7 +115,7 @@ pub struct ContainerFlags {
     pub shm_size: Option<String>,
 
     /// Network: bridge, host, none or container:NAME
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network")]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network", value_parser = values::network)]
     pub network: Vec<String>,
     /// Another name in the network
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", help_heading = "Network")]
@@ -148,10 +148,10 @@ pub struct ContainerFlags {
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", help_heading = "Network")]
     pub dns_option: Vec<String>,
     /// Search domain
-    #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
+    #[arg(long, value_name = "DOMAIN", help_heading = "Network", value_parser = values::domain)]
     pub dns_search: Vec<String>,
     /// Line in /etc/hosts (HOST:IP)
-    #[arg(long, value_name = "HOST:IP", help_heading = "Network")]
+    #[arg(long, value_name = "HOST:IP", help_heading = "Network", value_parser = values::host_line)]
     pub add_host: Vec<String>,
     /// MAC address
     #[arg(long, value_name = "MAC", help_heading = "Network")]
@@ -161,7 +161,7 @@ pub struct ContainerFlags {
     #[arg(short, long, value_name = "BYTES", help_heading = "Limits", value_parser = values::size)]
     pub memory: Option<String>,
     /// Memory and swap together; -1 for no limit on swap
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, help_heading = "Limits", value_parser = values::size_or_all)]
     pub memory_swap: Option<String>,
     /// Memory to which it is pressed back under pressure
     #[arg(long, value_name = "BYTES", help_heading = "Limits", value_parser = values::size)]
@@ -170,7 +170,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, help_heading = "Limits")]
     pub memory_swappiness: Option<i64>,
     /// Kernel memory (without effect: the kernel has no such limit any more)
-    #[arg(long, value_name = "BYTES", hide = true)]
+    #[arg(long, value_name = "BYTES", hide = true, value_parser = values::size)]
     pub kernel_memory: Option<String>,
     /// Don't kill it when it is out of memory
     #[arg(long, help_heading = "Limits")]
@@ -209,19 +209,19 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub blkio_weight: Option<u16>,
     /// Block I/O weight for a device (DEVICE:WEIGHT)
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_weight)]
     pub blkio_weight_device: Vec<String>,
     /// Read at most so many bytes a second (DEVICE:BYTES)
-    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_value)]
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_bytes)]
     pub device_read_bps: Vec<String>,
     /// Write at most so many bytes a second
-    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_value)]
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits", value_parser = values::device_bytes)]
     pub device_write_bps: Vec<String>,
     /// Read at most so many times a second (DEVICE:N)
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_rate)]
     pub device_read_iops: Vec<String>,
     /// Write at most so many times a second
-    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_value)]
+    #[arg(long, value_name = "DEVICE:N", help_heading = "Limits", value_parser = values::device_rate)]
     pub device_write_iops: Vec<String>,
     /// Group under which the container's group is made
     #[arg(long, value_name = "PATH", help_heading = "Limits")]
@@ -243,7 +243,7 @@ pub struct ContainerFlags {
     #[arg(long, value_name = "DEVICE", help_heading = "Isolation")]
     pub device: Vec<String>,
     /// Rule of the device group (`c 42:* rmw`)
-    #[arg(long, value_name = "RULE", help_heading = "Isolation")]
+    #[arg(long, value_name = "RULE", help_heading = "Isolation", value_parser = values::device_rule)]
     pub device_cgroup_rule: Vec<String>,
     /// Kernel setting of the container's namespaces (NAME=VALUE)
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Isolation", value_parser = values::sysctl)]

@@ -1,22 +1,28 @@
 //! Devices, throttles and ulimits from the command line.
 
 use crate::cli::units;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use dhow_api::{DeviceMapping, ThrottleDevice, Ulimit, WeightDevice};
+use std::num::IntErrorKind;
 
-/// `HOST[:CONTAINER][:rwm]`.
+/// `HOST[:CONTAINER][:rwm]`. What is wrong is said in Docker's words, here and below.
 pub fn device(text: &str) -> Result<DeviceMapping> {
     let parts: Vec<&str> = text.split(':').collect();
-    let permissions = |p: &str| !p.is_empty() && p.chars().all(|c| "rwm".contains(c));
+    // Each right once.
+    let permissions = |p: &str| {
+        !p.is_empty() && p.chars().all(|c| "rwm".contains(c)) && "rwm".chars().all(|c| p.matches(c).count() <= 1)
+    };
     let (host, container, rights) = match parts[..] {
+        ["", ..] | [_, _, _, _, ..] => bail!("bad format for path: {text}"),
         [host] => (host, host, "rwm"),
         [host, rights] if permissions(rights) => (host, host, rights),
         [host, container] => (host, container, "rwm"),
-        [host, container, rights] if permissions(rights) => (host, container, rights),
-        _ => bail!("invalid --device {text:?}: want HOST[:CONTAINER[:rwm]]"),
+        [_, _, rights] if !permissions(rights) => bail!("bad mode specified: {rights}"),
+        [host, container, rights] => (host, container, rights),
+        [] => bail!("bad format for path: {text}"),
     };
-    if !host.starts_with('/') || !container.starts_with('/') {
-        bail!("invalid --device {text:?}: paths must be absolute");
+    if !container.starts_with('/') {
+        bail!("{container} is not an absolute path");
     }
     Ok(DeviceMapping {
         path_on_host: host.into(),
@@ -26,60 +32,69 @@ pub fn device(text: &str) -> Result<DeviceMapping> {
 }
 
 /// `DEVICE:BYTES` (bytes with a unit) or `DEVICE:N`.
-pub fn throttle(flag: &str, text: &str, bytes: bool) -> Result<ThrottleDevice> {
-    let (path, value) = split(flag, text)?;
-    let rate = if bytes { units::bytes(value)?.try_into().ok() } else { value.parse().ok() };
-    let rate = rate.with_context(|| format!("invalid {flag} {text:?}: the rate must be a whole number"))?;
+pub fn throttle(text: &str, bytes: bool) -> Result<ThrottleDevice> {
+    let (path, value) = split(text)?;
+    let rate = if bytes { units::bytes(value).ok().and_then(|n| n.try_into().ok()) } else { value.parse().ok() };
+    let Some(rate) = rate else {
+        let (unit, more) = match bytes {
+            true => ("[<unit>]", ". Unit is optional and can be kb, mb, or gb"),
+            false => ("", ""),
+        };
+        bail!(
+            "invalid rate for device: {text}. The correct format is <device-path>:<number>{unit}. Number must be a positive \
+             integer{more}"
+        );
+    };
     Ok(ThrottleDevice { path: path.into(), rate })
 }
 
 /// `DEVICE:WEIGHT`.
 pub fn weight(text: &str) -> Result<WeightDevice> {
-    let (path, value) = split("--blkio-weight-device", text)?;
+    let (path, value) = split(text)?;
     let weight = value.parse().ok().filter(|w| (10..=1000).contains(w) || *w == 0);
-    let weight = weight.with_context(|| format!("invalid --blkio-weight-device {text:?}: the weight is 10 to 1000"))?;
+    let weight = weight.with_context(|| format!("invalid weight for device: {text}"))?;
     Ok(WeightDevice { path: path.into(), weight })
 }
 
-fn split<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
-    match text.rsplit_once(':') {
-        Some((path, value)) if path.starts_with("/dev/") => Ok((path, value)),
-        _ => bail!("invalid {flag} {text:?}: want /dev/NAME:VALUE"),
+fn split(text: &str) -> Result<(&str, &str)> {
+    match text.split_once(':') {
+        None | Some(("", _)) => bail!("bad format: {text}"),
+        Some((path, _)) if !path.starts_with("/dev/") => bail!("bad format for device path: {text}"),
+        Some(halves) => Ok(halves),
     }
 }
 
-/// `NAME=SOFT[:HARD]`.
+/// `NAME=SOFT[:HARD]`; `unlimited` is -1.
 pub fn ulimit(text: &str) -> Result<Ulimit> {
-    const NAMES: [&str; 15] = [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
-    let (name, limits) =
-        text.split_once('=').with_context(|| format!("invalid --ulimit {text:?}: want NAME=SOFT[:HARD]"))?;
-    if !NAMES.contains(&name) {
-        bail!("invalid --ulimit {text:?}: {name} is none of {}", NAMES.join(", "));
+    const NAMES: &str =
+        "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack";
+    let (name, limits) = text.split_once('=').with_context(|| format!("invalid ulimit argument: {text}"))?;
+    if !NAMES.split(' ').any(|known| known == name) {
+        bail!("invalid ulimit type: {name}");
     }
     let number = |n: &str| match n {
         "unlimited" => Ok(-1),
-        n => n.parse::<i64>().with_context(|| format!("invalid --ulimit {text:?}: {n:?} is no number")),
+        n => n.parse::<i64>().map_err(|e| match e.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
+                anyhow!("strconv.ParseInt: parsing {n:?}: value out of range")
+            }
+            _ => anyhow!("strconv.ParseInt: parsing {n:?}: invalid syntax"),
+        }),
     };
-    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    let (soft, hard) = (number(soft)?, number(hard)?);
-    if hard != -1 && (soft > hard || soft == -1) {
-        bail!("invalid --ulimit {text:?}: the soft limit is above the hard limit");
+    let (soft, hard) = match limits.split(':').collect::<Vec<_>>()[..] {
+        [both] => (number(both)?, number(both)?),
+        [soft, hard] => {
+            let hard = number(hard)?;
+            (number(soft)?, hard)
+        }
+        _ => bail!("too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"),
+    };
+    const RULE: &str = "ulimit soft limit must be less than or equal to hard limit";
+    if hard != -1 && soft == -1 {
+        bail!("{RULE}: soft: -1 (unlimited), hard: {hard}");
+    }
+    if hard != -1 && soft > hard {
+        bail!("{RULE}: {soft} > {hard}");
     }
     Ok(Ulimit { name: name.into(), hard, soft })
 }
@@ -96,14 +111,23 @@ mod tests {
         assert_eq!(d("/dev/kvm:r").unwrap(), "/dev/kvm /dev/kvm r");
         assert_eq!(d("/dev/a:/dev/b").unwrap(), "/dev/a /dev/b rwm");
         assert_eq!(d("/dev/a:/dev/b:rw").unwrap(), "/dev/a /dev/b rw");
-        assert!(d("kvm").is_err() && d("/dev/a:/dev/b:xyz").is_err());
+        for (bad, want) in [
+            ("kvm", "kvm is not an absolute path"),
+            ("/dev/a:b", "b is not an absolute path"),
+            ("/dev/a:/dev/b:xyz", "bad mode specified: xyz"),
+            ("/dev/a:/dev/b:rr", "bad mode specified: rr"),
+            ("", "bad format for path: "),
+            ("/a:/b:r:w", "bad format for path: /a:/b:r:w"),
+        ] {
+            assert_eq!(d(bad).unwrap_err().to_string(), want);
+        }
     }
 
     #[test]
     fn limits() {
-        assert_eq!(throttle("--device-read-bps", "/dev/sda:1m", true).unwrap().rate, 1 << 20);
-        assert_eq!(throttle("--device-read-iops", "/dev/sda:7", false).unwrap().rate, 7);
-        assert!(throttle("--device-read-bps", "sda:1", true).is_err());
+        assert_eq!(throttle("/dev/sda:1m", true).unwrap().rate, 1 << 20);
+        assert_eq!(throttle("/dev/sda:7", false).unwrap().rate, 7);
+        assert!(throttle("sda:1", true).is_err());
         assert!(weight("/dev/sda:5").is_err() && weight("/dev/sda:500").is_ok());
         let u = ulimit("nofile=10:20").unwrap();
         assert_eq!((u.soft, u.hard), (10, 20));

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 /// Files of variables or labels may not be longer.
@@ -15,24 +16,9 @@ pub fn variables(
 ) -> Result<Vec<String>> {
     let mut out = Vec::new();
     for file in files {
-        for (number, line) in read(file)?.lines().enumerate() {
-            let line = line.trim_start_matches('\u{feff}').trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let name = line.split('=').next().unwrap_or_default();
-            if name.is_empty() || name.contains(char::is_whitespace) {
-                bail!("{}:{}: bad variable name {name:?}", file.display(), number + 1);
-            }
-            out.extend(one(line, caller));
-        }
+        out.extend(read(file)?.iter().filter_map(|line| one(line, caller)));
     }
-    for flag in flags {
-        if flag.is_empty() || flag.starts_with('=') {
-            bail!("invalid environment variable: {flag:?} (example: -e NAME=value)");
-        }
-        out.extend(one(flag, caller));
-    }
+    out.extend(flags.iter().filter_map(|flag| one(flag, caller)));
     Ok(out)
 }
 
@@ -44,9 +30,8 @@ fn one(text: &str, caller: &dyn Fn(&str) -> Option<String>) -> Option<String> {
 pub fn labels(files: &[std::path::PathBuf], flags: &[String]) -> Result<BTreeMap<String, String>> {
     let mut out = BTreeMap::new();
     for file in files {
-        for line in read(file)?.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            insert(&mut out, line);
-        }
+        // One without a value is left out, as Docker's client does.
+        read(file)?.iter().filter(|line| line.contains('=')).for_each(|line| insert(&mut out, line));
     }
     flags.iter().for_each(|flag| insert(&mut out, flag));
     Ok(out)
@@ -69,12 +54,41 @@ pub fn pairs(flag: &str, words: &[String]) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
-fn read(file: &Path) -> Result<String> {
-    let size = std::fs::metadata(file).with_context(|| format!("open {}", file.display()))?.len();
-    if size > MAX_FILE {
-        bail!("{}: longer than {MAX_FILE} bytes", file.display());
+/// The lines of a file that say something: `NAME=VALUE` or `NAME`.
+fn read(file: &Path) -> Result<Vec<String>> {
+    let shown = file.display();
+    let open = std::fs::File::open(file).with_context(|| format!("open {shown}"))?;
+    let what = || format!("invalid env file ({shown})");
+    let mut bytes = Vec::new();
+    open.take(MAX_FILE + 1).read_to_end(&mut bytes).with_context(|| format!("read {shown}")).with_context(what)?;
+    if bytes.len() as u64 > MAX_FILE {
+        bail!("{}: longer than {MAX_FILE} bytes", what());
     }
-    std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+    lines(&bytes).with_context(what)
+}
+
+fn lines(bytes: &[u8]) -> Result<Vec<String>> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let mut out = Vec::new();
+    for (number, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        let Ok(text) = std::str::from_utf8(line) else {
+            let shown: Vec<String> = line.iter().map(u8::to_string).collect();
+            bail!("invalid utf8 bytes at line {}: [{}]", number + 1, shown.join(" "));
+        };
+        let text = text.strip_suffix('\r').unwrap_or(text).trim_start();
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        let name = text.split('=').next().unwrap_or_default();
+        if name.is_empty() {
+            bail!("no variable name on line '{text}'");
+        }
+        if name.contains([' ', '\t']) {
+            bail!("variable '{name}' contains whitespaces");
+        }
+        out.push(text.to_owned());
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -89,13 +103,22 @@ mod tests {
         let caller = |name: &str| (name == "HOME").then(|| "/root".to_owned());
         let got = variables(std::slice::from_ref(&file), &["C=".into(), "HOME".into()], &caller).unwrap();
         assert_eq!(got, ["A=1", "HOME=/root", "B=x y #z", "C=", "HOME=/root"]);
-        std::fs::write(&file, "bad name=1\n").unwrap();
-        assert!(variables(&[file], &[], &caller).unwrap_err().to_string().contains(":1: bad variable name"));
-        assert!(variables(&[], &["=x".into()], &caller).is_err());
+        let wrong = |text: &[u8]| {
+            std::fs::write(&file, text).unwrap();
+            format!("{:#}", variables(std::slice::from_ref(&file), &[], &caller).unwrap_err())
+        };
+        let what = format!("invalid env file ({}): ", file.display());
+        assert_eq!(wrong(b"bad name=1\n"), format!("{what}variable 'bad name' contains whitespaces"));
+        assert_eq!(wrong(b"=1\n"), format!("{what}no variable name on line '=1'"));
+        assert_eq!(wrong(b"a=1\nb=\xff\n"), format!("{what}invalid utf8 bytes at line 2: [98 61 255]"));
     }
 
     #[test]
     fn labels_may_be_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("labels");
+        std::fs::write(&file, "a=1\r\n# c\nalone\n").unwrap();
+        assert_eq!(labels(&[file], &[]).unwrap(), [("a".to_owned(), "1".to_owned())].into());
         assert_eq!(
             labels(&[], &["a=b=c".into(), "d".into()]).unwrap(),
             [("a".into(), "b=c".into()), ("d".into(), String::new())].into()

@@ -1,5 +1,6 @@
 //! The flags about a container's health, and what they become.
 
+use super::values;
 use anyhow::Result;
 use clap::Args;
 use dhow_api::HealthConfig;
@@ -12,19 +13,19 @@ pub struct HealthFlags {
     #[arg(long, value_name = "COMMAND", help_heading = "Health")]
     pub health_cmd: Option<String>,
     /// Time between two checks (30s)
-    #[arg(long, value_name = "TIME", help_heading = "Health")]
+    #[arg(long, value_name = "TIME", help_heading = "Health", value_parser = values::duration)]
     pub health_interval: Option<String>,
     /// Failures in a row that make it unhealthy (3)
-    #[arg(long, value_name = "N", help_heading = "Health")]
-    pub health_retries: Option<String>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Health")]
+    pub health_retries: Option<i64>,
     /// Time between two checks in the start period (5s)
-    #[arg(long, value_name = "TIME", help_heading = "Health")]
+    #[arg(long, value_name = "TIME", help_heading = "Health", value_parser = values::duration)]
     pub health_start_interval: Option<String>,
     /// Time after the start in which failures do not count (0s)
-    #[arg(long, value_name = "TIME", help_heading = "Health")]
+    #[arg(long, value_name = "TIME", help_heading = "Health", value_parser = values::duration)]
     pub health_start_period: Option<String>,
     /// Time that one check may take (30s)
-    #[arg(long, value_name = "TIME", help_heading = "Health")]
+    #[arg(long, value_name = "TIME", help_heading = "Health", value_parser = values::duration)]
     pub health_timeout: Option<String>,
     /// Restart it when it becomes unhealthy: `unhealthy`, or `unhealthy:N` for at most N times in a row
     #[arg(long, value_name = "unhealthy[:N]", help_heading = "Health")]
@@ -37,12 +38,12 @@ pub struct HealthFlags {
 impl HealthFlags {
     /// The check that they describe, if they do. Order and words of what is refused are Docker's.
     pub fn config(&self) -> Result<Option<HealthConfig>> {
-        let time = |flag: &str, text: &Option<String>| text.as_deref().map_or(Ok(0), |text| duration(flag, text));
-        let interval = time("health-interval", &self.health_interval)?;
-        let timeout = time("health-timeout", &self.health_timeout)?;
-        let start_period = time("health-start-period", &self.health_start_period)?;
-        let start_interval = time("health-start-interval", &self.health_start_interval)?;
-        let retries = self.health_retries.as_deref().map_or(Ok(0), retries)?;
+        let time = |text: &Option<String>| text.as_deref().map_or(Ok(0), duration);
+        let interval = time(&self.health_interval)?;
+        let timeout = time(&self.health_timeout)?;
+        let start_period = time(&self.health_start_period)?;
+        let start_interval = time(&self.health_start_interval)?;
+        let retries = self.health_retries.unwrap_or_default();
         let command = self.health_cmd.as_deref().filter(|c| !c.is_empty());
         let times = [interval, timeout, retries, start_period, start_interval];
         let set = command.is_some() || times.iter().any(|n| *n != 0);
@@ -63,7 +64,7 @@ impl HealthFlags {
 }
 
 /// Nanoseconds of a duration as Go reads it.
-fn duration(flag: &str, text: &str) -> Result<i64> {
+pub fn duration(text: &str) -> Result<i64> {
     let (negative, bare) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -72,10 +73,7 @@ fn duration(flag: &str, text: &str) -> Result<i64> {
     match nanos {
         Some(nanos) if negative => Ok(-nanos),
         Some(nanos) => Ok(nanos),
-        None => {
-            let why = why_no_duration(text, bare);
-            anyhow::bail!("invalid argument {text:?} for \"--{flag}\" flag: {why}")
-        }
+        None => anyhow::bail!(why_no_duration(text, bare)),
     }
 }
 
@@ -94,14 +92,6 @@ fn why_no_duration(text: &str, bare: &str) -> String {
     } else {
         format!("time: unknown unit {unit:?} in duration {text:?}")
     }
-}
-
-fn retries(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| {
-        anyhow::anyhow!(
-            "invalid argument {text:?} for \"--health-retries\" flag: strconv.ParseInt: parsing {text:?}: invalid syntax"
-        )
-    })
 }
 
 #[cfg(test)]
@@ -127,7 +117,7 @@ mod tests {
             f.health_timeout = Some("+1.5s".into());
             f.health_start_period = Some("2h".into());
             f.health_start_interval = Some("500ms".into());
-            f.health_retries = Some("7".into());
+            f.health_retries = Some(7);
         });
         let want = HealthConfig {
             test: Some(vec!["CMD-SHELL".into(), "test -e /ok".into()]),
@@ -145,7 +135,7 @@ mod tests {
     #[test]
     fn what_is_refused() {
         type Row = (fn(&mut HealthFlags), &'static str);
-        let rows: [Row; 9] = [
+        let rows: [Row; 8] = [
             (
                 |f| (f.no_healthcheck, f.health_cmd) = (true, Some("x".into())),
                 "--no-healthcheck conflicts with --health-* options",
@@ -154,19 +144,9 @@ mod tests {
             (|f| f.health_timeout = Some("-1ns".into()), "--health-timeout cannot be negative"),
             (|f| f.health_start_period = Some("-1s".into()), "--health-start-period cannot be negative"),
             (|f| f.health_start_interval = Some("-1s".into()), "--health-start-interval cannot be negative"),
-            (|f| f.health_retries = Some("-1".into()), "--health-retries cannot be negative"),
-            (
-                |f| f.health_interval = Some("10".into()),
-                r#"invalid argument "10" for "--health-interval" flag: time: missing unit in duration "10""#,
-            ),
-            (
-                |f| f.health_timeout = Some("1x".into()),
-                r#"invalid argument "1x" for "--health-timeout" flag: time: unknown unit "x" in duration "1x""#,
-            ),
-            (
-                |f| f.health_retries = Some("x".into()),
-                r#"invalid argument "x" for "--health-retries" flag: strconv.ParseInt: parsing "x": invalid syntax"#,
-            ),
+            (|f| f.health_retries = Some(-1), "--health-retries cannot be negative"),
+            (|f| f.health_interval = Some("10".into()), r#"time: missing unit in duration "10""#),
+            (|f| f.health_timeout = Some("1x".into()), r#"time: unknown unit "x" in duration "1x""#),
         ];
         for (change, text) in rows {
             assert_eq!(config(change).unwrap_err().to_string(), text);

@@ -7,8 +7,9 @@ use dhow_api::{EndpointIpamConfig, EndpointSettings, NetworkingConfig};
 
 /// One `--network` value.
 #[derive(Debug, Default, PartialEq)]
-struct Attachment {
-    name: String,
+pub struct Attachment {
+    /// The network.
+    pub name: String,
     settings: EndpointSettings,
 }
 
@@ -20,6 +21,9 @@ pub fn parse(flags: &ContainerFlags) -> Result<(String, NetworkingConfig)> {
     }
     let alone = list.len() == 1;
     own_flags(&mut list[0], flags)?;
+    if list.iter().any(|a| a.name.trim().is_empty()) {
+        bail!("no name set for network");
+    }
     let mode = list[0].name.clone();
     let own = list.iter().filter(|a| user_defined(&a.name)).count();
     if own > 0 && own < list.len() {
@@ -52,7 +56,7 @@ fn user_defined(name: &str) -> bool {
 }
 
 /// `NAME`, or `name=NAME,ip=…,alias=…`.
-fn attachment(text: &str) -> Result<Attachment> {
+pub fn attachment(text: &str) -> Result<Attachment> {
     let mut out = Attachment::default();
     if !text.contains('=') {
         out.name = text.to_owned();

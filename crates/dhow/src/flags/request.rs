@@ -107,7 +107,7 @@ pub fn build(
         init: flags.init.then_some(true),
         log_config: LogConfig {
             r#type: flags.log_driver.clone().unwrap_or_default(),
-            config: Some(env::pairs("--log-opt", &flags.log_opt)?).filter(|o| !o.is_empty()),
+            config: Some(env::labels(&[], &flags.log_opt)?).filter(|o| !o.is_empty()),
         },
         dns: some(flags.dns.clone()),
         dns_options: some(flags.dns_option.clone()),
@@ -131,10 +131,13 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 
 /// What is no question of the daemon.
 fn refuse(flags: &ContainerFlags) -> Result<()> {
+    if flags.log_driver.as_deref() == Some("none") && !flags.log_opt.is_empty() {
+        bail!("invalid logging opts for driver none");
+    }
     match flags.pull.as_str() {
-        "missing" | "never" => {}
+        "" | "missing" | "never" => {}
         "always" => bail!("--pull always: dhow has no registry client yet; load images by `dhow load -i FILE`"),
-        other => bail!("invalid pull option: {other:?}: want missing or never"),
+        other => bail!("invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""),
     }
     if !flags.disable_content_trust {
         bail!("--disable-content-trust=false: signatures of images can't be verified; leave the flag out");
@@ -164,10 +167,13 @@ fn streams(flags: &ContainerFlags, detached: bool) -> Result<(bool, bool, bool)>
     Ok(chosen)
 }
 
-fn add_host(text: &str) -> Result<String> {
+/// `HOST:IP`, `HOST=IP` or `HOST:host-gateway`, as the daemon takes it.
+pub fn add_host(text: &str) -> Result<String> {
     let (host, ip) = match text.split_once('=').or_else(|| text.split_once(':')) {
-        Some((host, ip)) if !host.is_empty() => (host, ip.trim_matches(|c| c == '[' || c == ']')),
-        _ => bail!("bad format for add-host: {text:?} (want HOST:IP)"),
+        Some((host, ip)) if !host.is_empty() && !host.contains(':') => {
+            (host, ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip))
+        }
+        _ => bail!("bad format for add-host: {text:?}"),
     };
     if ip != "host-gateway" && ip.parse::<std::net::IpAddr>().is_err() {
         bail!("invalid IP address in add-host: {ip:?}");
@@ -176,8 +182,9 @@ fn add_host(text: &str) -> Result<String> {
 }
 
 fn isolation(flags: &ContainerFlags, caller: &Caller<'_>, host: &mut HostConfig) -> Result<()> {
-    host.cap_add = some(flags.cap_add.clone()).map(Words);
-    host.cap_drop = some(flags.cap_drop.clone()).map(Words);
+    host.cap_add = some(capabilities(&flags.cap_add)).map(Words);
+    host.cap_drop = some(capabilities(&flags.cap_drop)).map(Words);
+    modes(flags)?;
     host.privileged = flags.privileged;
     host.isolation = flags.isolation.clone().unwrap_or_default();
     host.devices = some(flags.device.iter().map(|d| devices::device(d)).collect::<Result<_>>()?);
@@ -190,10 +197,15 @@ fn isolation(flags: &ContainerFlags, caller: &Caller<'_>, host: &mut HostConfig)
     host.cgroupns_mode = flags.cgroupns.clone().unwrap_or_default();
     let mut options = Vec::new();
     for option in &flags.security_opt {
+        let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        if value.is_empty() && name != "no-new-privileges" {
+            bail!("Invalid --security-opt: {option:?}");
+        }
         // the daemon can't read the caller's file: its text travels, as with Docker
         match option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:")) {
             Some(file) if file != "unconfined" && file != "builtin" => {
-                let text = (caller.read)(file).with_context(|| format!("opening seccomp profile ({file}) failed"))?;
+                let text = (caller.read)(file)
+                    .with_context(|| format!("opening seccomp profile ({file}) failed: open {file}"))?;
                 let profile: serde_json::Value = serde_json::from_str(&text)
                     .with_context(|| format!("compacting json for seccomp profile ({file}) failed"))?;
                 options.push(format!("seccomp={profile}"));
@@ -209,10 +221,43 @@ fn isolation(flags: &ContainerFlags, caller: &Caller<'_>, host: &mut HostConfig)
     Ok(())
 }
 
+/// Capabilities as Docker's client sends them: with their prefix, each once, in order.
+fn capabilities(given: &[String]) -> Vec<String> {
+    let full = |name: &String| match name.to_uppercase() {
+        name if name == "ALL" || name.starts_with("CAP_") => name,
+        name => format!("CAP_{name}"),
+    };
+    given.iter().map(full).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// Namespaces that there is no such form of. `private`, which is the usual one, may be said.
+fn modes(flags: &ContainerFlags) -> Result<()> {
+    let of_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    let known = |mode: &Option<String>, also: &[&str]| {
+        mode.as_deref().is_none_or(|mode| mode.is_empty() || mode == "host" || also.contains(&mode))
+    };
+    if !known(&flags.pid, &["private"]) && !flags.pid.as_deref().is_some_and(of_container) {
+        bail!("--pid: invalid PID mode");
+    }
+    for (mode, also, said) in [
+        (&flags.uts, &["private"][..], "--uts: invalid UTS mode"),
+        (&flags.userns, &[], "--userns: invalid USER mode"),
+        (&flags.cgroupns, &["private"], "--cgroupns: invalid CGROUP mode"),
+    ] {
+        if !known(mode, also) {
+            bail!(said);
+        }
+    }
+    Ok(())
+}
+
 fn limits(flags: &ContainerFlags, host: &mut HostConfig) -> Result<()> {
     let size = |flag: &str, text: &Option<String>| -> Result<i64> {
         text.as_deref().map_or(Ok(0), |t| units::bytes(t).with_context(|| format!("invalid argument for {flag}")))
     };
+    if let Some(percent) = flags.memory_swappiness.filter(|percent| !(-1..=100).contains(percent)) {
+        bail!("invalid value: {percent}. Valid memory swappiness range is 0-100");
+    }
     host.memory = size("--memory", &flags.memory)?;
     host.memory_reservation = size("--memory-reservation", &flags.memory_reservation)?;
     host.memory_swap =
@@ -233,13 +278,13 @@ fn limits(flags: &ContainerFlags, host: &mut HostConfig) -> Result<()> {
     host.blkio_weight = flags.blkio_weight.unwrap_or_default();
     host.blkio_weight_device =
         some(flags.blkio_weight_device.iter().map(|w| devices::weight(w)).collect::<Result<_>>()?);
-    let rates = |flag: &str, list: &[String], bytes| -> Result<_> {
-        Ok(some(list.iter().map(|t| devices::throttle(flag, t, bytes)).collect::<Result<Vec<_>>>()?))
+    let rates = |list: &[String], bytes| -> Result<_> {
+        Ok(some(list.iter().map(|t| devices::throttle(t, bytes)).collect::<Result<Vec<_>>>()?))
     };
-    host.blkio_device_read_bps = rates("--device-read-bps", &flags.device_read_bps, true)?;
-    host.blkio_device_write_bps = rates("--device-write-bps", &flags.device_write_bps, true)?;
-    host.blkio_device_read_iops = rates("--device-read-iops", &flags.device_read_iops, false)?;
-    host.blkio_device_write_iops = rates("--device-write-iops", &flags.device_write_iops, false)?;
+    host.blkio_device_read_bps = rates(&flags.device_read_bps, true)?;
+    host.blkio_device_write_bps = rates(&flags.device_write_bps, true)?;
+    host.blkio_device_read_iops = rates(&flags.device_read_iops, false)?;
+    host.blkio_device_write_iops = rates(&flags.device_write_iops, false)?;
     host.ulimits = some(flags.ulimit.iter().map(|u| devices::ulimit(u)).collect::<Result<_>>()?);
     host.cgroup_parent = flags.cgroup_parent.clone().unwrap_or_default();
     Ok(())
@@ -293,6 +338,15 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_have_their_full_names_once() {
+        let h = request("--cap-add net_admin --cap-add CAP_NET_ADMIN --cap-add all --cap-drop chown x")
+            .unwrap()
+            .host_config;
+        assert_eq!(h.cap_add.unwrap().0, ["ALL", "CAP_NET_ADMIN"]);
+        assert_eq!(h.cap_drop.unwrap().0, ["CAP_CHOWN"]);
+    }
+
+    #[test]
     fn containers_are_told_of_proxies_unless_they_are_given_others() {
         let env = |line: &str| request(line).unwrap().config.env.unwrap();
         assert_eq!(env("-e A=1 x"), ["A=1", "HTTP_PROXY=p", "http_proxy=p"]);
@@ -327,7 +381,16 @@ mod tests {
             ("--pull always x", "--pull always"),
             ("--network a --network bridge x", "both user-defined and non-user-defined"),
             ("--disable-content-trust=false x", "can't be verified"),
-            ("--add-host nope x", "HOST:IP"),
+            ("--add-host nope x", "usage"),
+            ("--log-driver none --log-opt a=b x", "invalid logging opts for driver none"),
+            ("--pid x y", "--pid: invalid PID mode"),
+            ("--pid container: y", "--pid: invalid PID mode"),
+            ("--uts x y", "--uts: invalid UTS mode"),
+            ("--userns private y", "--userns: invalid USER mode"),
+            ("--cgroupns x y", "--cgroupns: invalid CGROUP mode"),
+            ("--security-opt x y", "Invalid --security-opt: \"x\""),
+            ("--security-opt apparmor y", "Invalid --security-opt: \"apparmor\""),
+            ("--memory-swappiness 101 y", "invalid value: 101. Valid memory swappiness range is 0-100"),
         ] {
             assert!(format!("{:#}", request(line).unwrap_err()).contains(part), "{line}");
         }
