@@ -5,6 +5,7 @@
 
 mod cli;
 mod daemon;
+mod doctor;
 mod flags;
 mod oci;
 mod offline;

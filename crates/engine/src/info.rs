@@ -46,6 +46,12 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
         if facts.pure_v2 {
             security_options.push("name=cgroupns".into());
         }
+        let mut driver_status =
+            vec![("Backing Filesystem".to_owned(), backing(&core)), ("Supports d_type".to_owned(), "true".to_owned())];
+        match core.store.damaged_layers() {
+            0 => {}
+            n => driver_status.push(("Damaged Layers".to_owned(), n.to_string())),
+        }
         Ok(InfoView {
             id: core.root_id.clone(),
             containers: all.len(),
@@ -54,10 +60,7 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
             stopped: all.len() - alive,
             images: core.store.images()?.len(),
             driver: crate::shown::DRIVER.into(),
-            driver_status: vec![
-                ("Backing Filesystem".into(), backing(&core)),
-                ("Supports d_type".into(), "true".into()),
-            ],
+            driver_status,
             root: core.settings.root.to_string_lossy().into_owned(),
             name: facts.hostname.clone(),
             kernel_version: uname.release().to_string_lossy().into_owned(),

@@ -13,6 +13,7 @@ mod device;
 pub mod files;
 mod firewall;
 mod holder;
+pub mod look;
 mod model;
 mod netlink;
 mod netns;

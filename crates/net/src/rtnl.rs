@@ -54,6 +54,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 
 const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
@@ -238,6 +239,69 @@ pub fn find_link(socket: &Socket, name: &str) -> Result<Option<Link>, Refused> {
         Err(e) if is_absent(&e.cause) => Ok(None),
         other => other.map(|()| found),
     }
+}
+
+/// A device as it is listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenLink {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its alias, where a bridge's owner is named.
+    pub alias: String,
+    /// `bridge`, `veth`, or empty.
+    pub kind: String,
+    /// The largest packet.
+    pub mtu: u32,
+    /// Whether it is switched on.
+    pub up: bool,
+}
+
+/// Lists the devices.
+pub fn links(socket: &Socket) -> Result<Vec<SeenLink>, Refused> {
+    let mut all = Vec::new();
+    dump(socket, RTM_GETLINK, &ifinfo(0, false), &mut |body| {
+        if let (Some(index), Some(flags), Some(rest)) = (u32_at(body, 4), u32_at(body, 8), body.get(16..)) {
+            let info = netlink::attr(rest, IFLA_LINKINFO).unwrap_or_default();
+            let word = |payload: Option<&[u8]>| payload.map(netlink::text).unwrap_or_default().to_owned();
+            all.push(SeenLink {
+                index,
+                name: word(netlink::attr(rest, IFLA_IFNAME)),
+                alias: word(netlink::attr(rest, IFLA_IFALIAS)),
+                kind: word(netlink::attr(info, IFLA_INFO_KIND)),
+                mtu: netlink::attr(rest, IFLA_MTU).and_then(|p| u32_at(p, 0)).unwrap_or(0),
+                up: flags & IFF_UP != 0,
+            });
+        }
+    })?;
+    Ok(all)
+}
+
+/// A route: where to, and by which device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination; the default route's is `0.0.0.0/0`.
+    pub target: Ipv4Net,
+    /// The device's index, 0 where it has none.
+    pub device: u32,
+}
+
+/// Lists the IPv4 routes of all tables but those to own addresses.
+pub fn routes(socket: &Socket) -> Result<Vec<Route>, Refused> {
+    let mut all = Vec::new();
+    let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    dump(socket, RTM_GETROUTE, &header, &mut |body| {
+        let (Some(&length), Some(&kind), Some(rest)) = (body.get(1), body.get(7), body.get(12..)) else { return };
+        let ip = netlink::attr(rest, RTA_DST).map_or(Some(Ipv4Addr::UNSPECIFIED), ipv4);
+        if let Some(target) = ip.and_then(|ip| Ipv4Net::new(ip, length).ok())
+            && kind == RTN_UNICAST
+        {
+            let device = netlink::attr(rest, RTA_OIF).and_then(|p| u32_at(p, 0)).unwrap_or(0);
+            all.push(Route { target: target.trunc(), device });
+        }
+    })?;
+    Ok(all)
 }
 
 /// Asks for a device, for the sake of what the kernel does before it answers: it lets a carrier that just came take

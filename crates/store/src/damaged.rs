@@ -17,6 +17,11 @@ impl Store {
         lock_anyway(&self.inner.damaged).contains(layer)
     }
 
+    /// How many layers are known to be damaged.
+    pub fn damaged_layers(&self) -> usize {
+        lock_anyway(&self.inner.damaged).len()
+    }
+
     /// It is damaged, and nothing here can mend it. That it can't be written down (a full disk) leaves the mark in
     /// memory.
     pub(crate) fn mark_damaged(&self, layer: &Digest) {

@@ -9,6 +9,7 @@ mod check;
 mod damaged;
 pub mod db;
 mod diff;
+pub mod glance;
 mod hello;
 mod history;
 mod images;

@@ -6,6 +6,7 @@ use super::{
     Exit, archives, attach, audit, check, complete, containers, contexts, df, events, exec, images, info, inspect,
     life, logs, making, names, port, prune, ps, run, stats, top, update,
 };
+use crate::doctor;
 use crate::flags::parse::{Count, Grammar, parse, ready};
 use std::ffi::OsString;
 
@@ -50,9 +51,9 @@ fn flags_of<T: clap::CommandFactory>(_: fn(&Context, T) -> anyhow::Result<i32>) 
     T::command()
 }
 
-/// Whether a command asks no daemon.
+/// Whether a command needs no daemon that can be asked.
 fn is_offline(command: &Command) -> bool {
-    command.names[0].starts_with("context ") || command.names[0] == "completion"
+    command.names[0].starts_with("context ") || ["completion", doctor::NAME].contains(&command.names[0])
 }
 
 macro_rules! row {
@@ -122,6 +123,7 @@ pub const COMMANDS: &[Command] = &[
     row!(["container inspect"], "More", "Show everything about containers as JSON", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, inspect::containers),
     row!(["version"], "More", "Show the versions of client and daemon", "[OPTIONS]", NONE, info::version),
     row!(["system check", "check"], "More", "Check that the store is whole, and mend it", "[OPTIONS]", NONE, check::check),
+    row!(["doctor", "system doctor"], "More", "Say what is missing or wrong on this machine, and what mends it", "[OPTIONS]", NONE, doctor::doctor),
     row!(["events", "system events"], "More", "Show what happens, and what happened", "[OPTIONS]", NONE, events::events),
     row!(["completion"], "More", "Print a script that completes words in bash, zsh or fish", "SHELL", ONE, complete::completion),
     row!(["context create"], "More", "Give a daemon a name", "[OPTIONS] CONTEXT", ONE, contexts::create),

@@ -97,6 +97,14 @@ impl Context {
         self.fault.as_ref().map_or(Ok(()), |fault| Err(anyhow!(fault.clone())))
     }
 
+    /// Its socket.
+    ///
+    /// # Errors
+    /// As [`Context::ready`].
+    pub fn socket(&self) -> Result<&Path> {
+        self.ready().map(|()| self.socket.as_path())
+    }
+
     /// A client. The daemon is tried at the first request; see [`Context::with_daemon`].
     pub fn client(&self) -> Client {
         let fields = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -30,7 +30,7 @@ pub struct DaemonArgs {
     state: Option<PathBuf>,
     /// Configuration file (/etc/dhow/daemon.json)
     #[arg(long, value_name = "FILE")]
-    config_file: Option<PathBuf>,
+    pub config_file: Option<PathBuf>,
     /// Group under which containers' groups are made
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,

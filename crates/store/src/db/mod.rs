@@ -56,6 +56,26 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// The newest version of the tables.
+pub(crate) fn newest_version() -> u32 {
+    schema::newest()
+}
+
+/// The version of the tables, and how many layers are marked as damaged, of a copy of a database that nobody else has.
+pub(crate) fn peek(copy: &Path) -> Result<(u32, u64)> {
+    let connection = Connection::open(copy).map_err(db_error)?;
+    let version = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(db_error)?;
+    let has_marks: bool = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |r| r.get(0))
+        .map_err(db_error)?;
+    if !has_marks {
+        return Ok((version, 0));
+    }
+    let marks = "SELECT count(*) FROM meta WHERE key LIKE 'damaged:%'";
+    let marked: i64 = connection.query_row(marks, [], |r| r.get(0)).map_err(db_error)?;
+    Ok((version, marked.unsigned_abs()))
+}
+
 impl Handle {
     fn settle(&mut self) -> Result<()> {
         let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0));

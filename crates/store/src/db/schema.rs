@@ -78,6 +78,11 @@ const STEPS: &[&str] = &["
     ) WITHOUT ROWID;
 "];
 
+/// The version that all steps lead to.
+pub(super) fn newest() -> u32 {
+    STEPS.len() as u32
+}
+
 /// Whether no step was ever taken.
 pub(super) fn is_new(connection: &Connection) -> Result<bool> {
     connection.query_row("PRAGMA user_version", [], |r| r.get::<_, u32>(0)).map(|v| v == 0).map_err(db_error)

@@ -9,6 +9,7 @@ mod completion;
 mod contexts;
 mod crash;
 mod df;
+mod doctor;
 mod errors;
 mod events;
 mod exec;
@@ -85,6 +86,7 @@ pub fn all() -> Vec<Case> {
         making::cases(),
         prune::cases(),
         df::cases(),
+        doctor::cases(),
         limits::cases(),
         security::cases(),
         terminal::cases(),
