@@ -103,7 +103,7 @@ fn salvage(root: &Path, config: &StoreConfig, lock: lock::RootLock, report: &mut
     for part in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(root.join(format!("dhow.db.new{part}")));
     }
-    let kept = format!("dhow.db.damaged-{}", images::now());
+    let kept = kept_name(root)?;
     let sync = || std::fs::File::open(root).and_then(|d| d.sync_all());
     std::fs::File::open(&new).and_then(|f| f.sync_all()).with_context(|| format!("sync {}", new.display()))?;
     let replace = || -> std::io::Result<()> {
@@ -233,4 +233,15 @@ fn set_aside_containers(store: &Store, report: &mut dyn FnMut(Finding)) -> Resul
 fn digests_in(dir: &Path) -> Result<Vec<Digest>> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     Ok(entries.flatten().filter_map(|e| Digest::from_hex(e.file_name().to_str()?).ok()).collect())
+}
+/// A name for the old database that no earlier one has: several can be made in one second.
+fn kept_name(root: &Path) -> Result<String> {
+    const MAX_IN_A_SECOND: u32 = 1000;
+    let now = images::now();
+    let name = |n: u32| if n == 0 { format!("dhow.db.damaged-{now}") } else { format!("dhow.db.damaged-{now}-{n}") };
+    let free = |name: &String| std::fs::symlink_metadata(root.join(name)).is_err();
+    (0..MAX_IN_A_SECOND)
+        .map(name)
+        .find(free)
+        .ok_or_else(|| Error::conflict(format!("{} has too many old databases", root.display())))
 }

@@ -236,7 +236,7 @@ fn value(flag: &Arg, out: &mut Wanted) {
             "volumes-from" => out.names = Some(ANY),
             "workdir" => {}
             "volume" => (out.names, out.files) = (Some(Names::Volumes), Files::Any),
-            "root" => out.files = Files::Dirs,
+            "root" | "state" => out.files = Files::Dirs,
             "device" | "mount" => out.files = Files::Any,
             _ if flag.get_value_hint() == ValueHint::AnyPath => out.files = Files::Any,
             _ => {}

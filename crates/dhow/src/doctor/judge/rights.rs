@@ -72,7 +72,10 @@ fn capabilities(r: &Rights, caller: &Caller) -> Finding {
     }
     let names: Vec<String> = lacking.iter().map(|(_, name, _)| format!("CAP_{name}")).collect();
     let mut f = f;
-    f.seen = format!("missing{whose}: {}", names.join(", "));
+    f.seen = match r.files_of {
+        Some(_) => format!("the daemon lacks {}", names.join(", ")),
+        None => format!("missing: {}", names.join(", ")),
+    };
     let essential: Vec<&str> = lacking.iter().filter_map(|(_, _, why)| *why).collect();
     f = match essential.is_empty() {
         false => f.error(essential.join("; ")),
@@ -116,10 +119,11 @@ fn files(r: &Rights, caller: &Caller) -> Finding {
     let f = f.state(state, "the daemon holds a few for each container, each client and each log that is followed; containers inherit the limit");
     match r.files_of {
         Some(pid) => f.mend_noted(
-            format!(
-                "prlimit --pid {pid} --nofile=65536:{}",
-                if hard == u64::MAX { "unlimited".into() } else { hard.max(1_048_576).to_string() }
-            ),
+            // The hard limit is raised where it must be only: that takes a right of its own.
+            match hard {
+                hard if hard >= ENOUGH_FILES => format!("prlimit --pid {pid} --nofile={}:", hard.min(65_536)),
+                _ => format!("prlimit --pid {pid} --nofile=65536:1048576"),
+            },
             if caller.systemd {
                 "for this run; to make it last: LimitNOFILE=1048576 in the daemon's unit"
             } else {

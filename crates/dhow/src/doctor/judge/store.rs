@@ -70,7 +70,15 @@ fn format(s: &Store, root: &str, serving: bool) -> Option<Finding> {
             Finding::new(Group::Store, "database", "database", format!("missing, with {} layers there", s.layers))
                 .error("no daemon starts on a root that lost its database"),
         ),
-        None => return None,
+        None => match s.holder {
+            Some(pid) => Finding::new(
+                Group::Store,
+                "database",
+                "database",
+                format!("in use by process {pid}, {} layers", s.layers),
+            ),
+            None => return None,
+        },
         Some(Ok(version)) => {
             let f =
                 Finding::new(Group::Store, "database", "database", format!("format {version}, {} layers", s.layers));

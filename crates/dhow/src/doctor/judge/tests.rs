@@ -271,7 +271,7 @@ fn privileges() {
             "privileges.files",
             Warning,
             &["1024"],
-            &["LimitNOFILE", "65536:unlimited"],
+            &["LimitNOFILE", "prlimit --pid 812 --nofile=65536: "],
         ),
         row(
             |f| {

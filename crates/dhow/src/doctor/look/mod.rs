@@ -118,9 +118,11 @@ fn unseen(error: &std::io::Error) -> Unseen {
 
 /// An error of one of the crates, likewise.
 fn unseen_here(error: &dhow_types::Error) -> Unseen {
+    let text = error.text();
     match is_root() {
-        false if error.kind() == dhow_types::ErrorKind::Forbidden => Unseen::Root,
-        _ => Unseen::Other(error.text().to_owned()),
+        // The words of EPERM and EACCES.
+        false if text.contains("not permitted") || text.contains("permission denied") => Unseen::Root,
+        _ => Unseen::Other(text.to_owned()),
     }
 }
 
