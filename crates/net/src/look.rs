@@ -20,13 +20,13 @@ const MAX_RULES: usize = 8 << 20;
 /// All devices of this thread's network namespace.
 pub fn links() -> Result<Vec<SeenLink>> {
     let socket = Socket::route().context("open a netlink socket")?;
-    Ok(rtnl::links(&socket).context("list the network devices")?)
+    rtnl::links(&socket).context("list the network devices")
 }
 
 /// All IPv4 routes of this thread's network namespace, except those to its own addresses.
 pub fn routes() -> Result<Vec<Route>> {
     let socket = Socket::route().context("open a netlink socket")?;
-    Ok(rtnl::routes(&socket).context("list the routes")?)
+    rtnl::routes(&socket).context("list the routes")
 }
 
 /// The subnet that a new bridge would get: the first one of Docker's pools that no route overlaps.
@@ -112,7 +112,7 @@ fn ask(socket: &Socket, kind: u16, each: &mut dyn FnMut(u8, &[u8])) -> Result<()
             each(family, attrs);
         }
     });
-    Ok(done.context("list the firewall's chains and rules")?)
+    done.context("list the firewall's chains and rules")
 }
 
 /// Makes all that a container with a published port needs (bridge, pair, addresses, nftables table) in a network

@@ -18,7 +18,7 @@ pub struct Glance {
     pub owner: u32,
     /// Directories of layers.
     pub layers: u64,
-    /// The database; `None` if there is none, or if all of it is still in its journal.
+    /// The database, or what is wrong with it; `None` if there is none, or if it is empty and in use.
     pub database: Option<std::result::Result<Database, String>>,
     /// Entries of `tmp` and `trash`.
     pub leftovers: u64,
@@ -29,7 +29,7 @@ pub struct Glance {
 /// What can be seen of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Database {
-    /// The version of its tables.
+    /// The version of its tables; 0 while all of a new one is still in its journal, and that can't be looked at.
     pub version: u32,
     /// Layers that a check found damaged and could not mend. `None` while a daemon has it, or where it is too large to be
     /// looked at so.
@@ -100,18 +100,15 @@ fn database(root: &Path, scratch: &Path, in_use: bool) -> Option<std::result::Re
         let copy = scratch.join("dhow.db");
         for (from, to) in [(&file, copy.clone()), (&journal, scratch.join("dhow.db-wal"))] {
             match std::fs::copy(from, to) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(format!("copy {}: {e}", from.display())),
+                // No room for the copy says nothing of the database.
+                Err(e) if e.kind() != ErrorKind::NotFound => return Ok(Database { version, damaged: None }),
                 _ => {}
             }
         }
         let (version, damaged) = db::peek(&copy).map_err(|e| format!("{}: {}", file.display(), e.text()))?;
         Ok(Database { version, damaged: Some(damaged) })
     };
-    match read() {
-        // All of a database that is new can still be in the journal.
-        Ok(seen) if seen.version == 0 && in_use => None,
-        other => Some(other),
-    }
+    Some(read())
 }
 
 /// The process with the lock, as the kernel lists it: to try the lock would keep it from a daemon that starts.

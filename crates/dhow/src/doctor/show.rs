@@ -1,6 +1,6 @@
 //! Findings for people and for programs.
 
-use super::finding::{Finding, State};
+use super::finding::{Finding, Mend, State};
 use crate::cli::table;
 use serde_json::{Value, json};
 
@@ -36,8 +36,15 @@ fn word(state: State) -> &'static str {
     }
 }
 
+/// A line of it: names of files and contexts can hold anything, what a terminal obeys included.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// The text: what is wrong first, with what mends it; then everything in a table.
 pub fn text(findings: &[Finding], quiet: bool) -> String {
+    let cleaned: Vec<Finding> = findings.iter().map(cleaned).collect();
+    let findings = &cleaned;
     let mut out = String::new();
     for state in [State::Error, State::Warning] {
         findings.iter().filter(|f| f.state == state).for_each(|f| out.push_str(&problem(f)));
@@ -59,6 +66,11 @@ pub fn text(findings: &[Finding], quiet: bool) -> String {
         out.push_str(&sum(findings));
     }
     out
+}
+
+fn cleaned(f: &Finding) -> Finding {
+    let mend = f.mend.iter().map(|m| Mend { command: clean(&m.command), note: clean(&m.note) }).collect();
+    Finding { name: clean(&f.name), seen: clean(&f.seen), why: clean(&f.why), mend, ..f.clone() }
 }
 
 fn sum(findings: &[Finding]) -> String {
@@ -130,6 +142,9 @@ mod tests {
         let quiet = text(&three(), true);
         assert!(quiet.starts_with("ERROR") && !quiet.contains("GROUP") && quiet.ends_with("1 ok\n"), "{quiet}");
         assert_eq!(text(&three()[..1], true), "");
+        let evil = Finding::new(Group::Clients, "x", "x", "a\u{1b}[2Jb\nc").error("no").mend("rm\r");
+        let shown = text(&[evil], true);
+        assert!(shown.contains("a\u{fffd}[2Jb\u{fffd}c") && !shown.contains(['\u{1b}', '\r']), "{shown:?}");
     }
 
     #[test]

@@ -51,13 +51,14 @@ fn path(d: &Daemon) -> String {
 fn start(d: &Daemon) -> String {
     match d.default {
         true => "dhow daemon".to_owned(),
-        false => format!("dhow daemon -H unix://{} --root DIR --state DIR", path(d)),
+        false => format!("dhow daemon -H {} --root DIR --state DIR", super::quoted(format_args!("unix://{}", path(d)))),
     }
 }
 
 fn answer(d: &Daemon, caller: &Caller) -> Finding {
     let f = |seen: String| Finding::new(Group::Daemon, "answer", "answer", seen);
     let at = path(d);
+    let word = super::quoted(&at);
     match &d.answer {
         Answer::Well => f(format!("on {at}")),
         Answer::Absent if d.default => f(format!("no daemon runs ({at} is not there)"))
@@ -75,23 +76,23 @@ fn answer(d: &Daemon, caller: &Caller) -> Finding {
                 ),
                 false => f.error("commands find no daemon at this socket, which was named"),
             }
-            .mend(format!("rm {at}"))
+            .mend(format!("rm {word}"))
             .mend_noted(start(d), "replaces it too; containers that run are taken up again")
         }
         Answer::NoSocket => f(format!("{at} is no socket"))
             .error("something else has the name, and no daemon can listen there")
-            .mend_noted(format!("mv {at} {at}.old"), "look at what it is first"),
+            .mend_noted(format!("mv {word} {word}.old"), "look at what it is first"),
         Answer::Forbidden => {
             let group = d.node.as_ref().map_or("docker", |n| n.group.as_str());
             let f = f(format!("{} may not open {at}", caller.user))
                 .error("only root and the members of the socket's group may");
             match group {
                 "root" | "" => f.mend("sudo dhow ps").mend_noted(
-                    format!("groupadd docker && usermod -aG docker {}", caller.user),
+                    format!("groupadd docker && usermod -aG docker {}", super::quoted(&caller.user)),
                     "then restart the daemon and log in anew; members of that group are root on this machine",
                 ),
                 group => f.mend("sudo dhow ps").mend_noted(
-                    format!("usermod -aG {group} {}", caller.user),
+                    format!("usermod -aG {} {}", super::quoted(group), super::quoted(&caller.user)),
                     format!(
                         "as root; then log in anew, or `newgrp {group}`; members of that group are root on this machine"
                     ),
@@ -110,7 +111,7 @@ fn answer(d: &Daemon, caller: &Caller) -> Finding {
                         format!("kill -9 {pid}"),
                         format!("if {name} hangs; containers go on, and the next daemon takes them up"),
                     ),
-                None => f.mend_noted(format!("fuser -v {at}"), "shows which process has it"),
+                None => f.mend_noted(format!("fuser -v {word}"), "shows which process has it"),
             }
         }
         Answer::Failed(_) if d.socket.is_none() => {
@@ -119,7 +120,7 @@ fn answer(d: &Daemon, caller: &Caller) -> Finding {
             back(f, caller).mend_noted("dhow -H unix:///run/dhow.sock ps", "for one command")
         }
         Answer::Failed(why) => {
-            f(format!("{at}: {why}")).error("commands can't use this socket").mend(format!("ls -l {at}"))
+            f(format!("{at}: {why}")).error("commands can't use this socket").mend(format!("ls -l {word}"))
         }
     }
 }
@@ -162,7 +163,7 @@ fn again(d: &Daemon, _: &Caller) -> String {
 }
 
 fn node_of(node: &Node, d: &Daemon) -> Finding {
-    let at = path(d);
+    let word = super::quoted(path(d));
     let members = match (node.members.as_slice(), node.mode & 0o060 != 0) {
         (_, false) => "root alone".to_owned(),
         ([], true) => format!("root and the group {}, which lists no members", node.group),
@@ -172,12 +173,12 @@ fn node_of(node: &Node, d: &Daemon) -> Finding {
     if node.mode & 0o002 != 0 {
         return f
             .error("every user of this machine, and every program of theirs, can become root by it")
-            .mend(format!("chmod 660 {at}"));
+            .mend(format!("chmod 660 {word}"));
     }
     if node.uid != 0 {
         return f
             .warning("a user other than root owns the socket, and can replace it")
-            .mend(format!("chown root {at}"));
+            .mend(format!("chown root {word}"));
     }
     match node.mode & 0o060 != 0 && !node.members.is_empty() {
         true => f

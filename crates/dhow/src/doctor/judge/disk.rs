@@ -34,10 +34,10 @@ fn free_it(f: Finding, d: &Disk, room: &Room) -> Finding {
     if d.what != "root" {
         return match room.kind.as_str() {
             "tmpfs" => f.mend_noted(
-                format!("mount -o remount,size=64m {}", room.mount.display()),
+                format!("mount -o remount,size=64m {}", super::quoted(room.mount.display())),
                 "until the next boot; a larger size= in /etc/fstab makes it last",
             ),
-            _ => f.mend(format!("du -xsh {}/* | sort -h | tail", room.mount.display())),
+            _ => f.mend(format!("du -xsh {}/* | sort -h | tail", super::quoted(room.mount.display()))),
         };
     }
     let f = f
@@ -45,7 +45,9 @@ fn free_it(f: Finding, d: &Disk, room: &Room) -> Finding {
         .mend_noted("dhow system prune", "removes containers that do not run and images without a name; asks first")
         .mend_noted("dhow image prune -a", "removes every image that no container uses; asks first");
     match room.kind.as_str() {
-        "tmpfs" => f.mend_noted(format!("mount -o remount,size=4g {}", room.mount.display()), "takes memory"),
+        "tmpfs" => {
+            f.mend_noted(format!("mount -o remount,size=4g {}", super::quoted(room.mount.display())), "takes memory")
+        }
         _ => f,
     }
 }
@@ -95,7 +97,7 @@ fn mount(d: &Disk, room: &Room) -> Finding {
     let lasting = "to make it last, the same word in its line of /etc/fstab";
     if has("ro") {
         return f.error("nothing can be stored").mend_noted(
-            format!("mount -o remount,rw {}", room.mount.display()),
+            format!("mount -o remount,rw {}", super::quoted(room.mount.display())),
             format!("{lasting}; a disk with errors is set read-only by the kernel: see `dmesg | tail`"),
         );
     }
@@ -114,7 +116,7 @@ fn mount(d: &Disk, room: &Room) -> Finding {
     let back: Vec<&str> = hurt.iter().map(|(_, back, _)| *back).collect();
     let why = format!("volumes lie here, and {} in them have no effect in containers", what.join(", "));
     let f = if has("noexec") { f.warning(why) } else { f.note(why) };
-    f.mend_noted(format!("mount -o remount,{} {}", back.join(","), room.mount.display()), lasting)
+    f.mend_noted(format!("mount -o remount,{} {}", back.join(","), super::quoted(room.mount.display())), lasting)
 }
 
 fn kind(d: &Disk, room: &Room, caller: &Caller) -> Finding {
@@ -157,7 +159,7 @@ fn elsewhere(d: &Disk, room: &Room) -> Finding {
         "what was made in one directory of the root is renamed into another, which works within one file system only",
     )
     .mend_noted(
-        format!("umount {}", first.display()),
+        format!("umount {}", super::quoted(first.display())),
         "while no daemon runs; then mount the larger disk at the root itself",
     )
 }

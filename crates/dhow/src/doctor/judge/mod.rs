@@ -38,6 +38,16 @@ fn part<T>(out: &mut Vec<Finding>, group: Group, seen: &Seen<T>, judge: impl FnO
     }
 }
 
+/// A path or name as a shell takes it for one word.
+fn quoted(text: impl std::fmt::Display) -> String {
+    let text = text.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// Bytes for people.
 fn size(bytes: u64) -> String {
     crate::cli::units::human_size(i64::try_from(bytes).unwrap_or(i64::MAX))

@@ -42,21 +42,23 @@ pub fn judge(s: &Store, facts: &Facts) -> Vec<Finding> {
 }
 
 fn private(s: &Store, root: &str) -> Finding {
+    let word = super::quoted(root);
     let f =
         Finding::new(Group::Store, "root", "root", format!("{root}, mode {:04o}, owner {}", s.mode & 0o7777, s.owner));
     match (s.mode & 0o077, s.owner) {
         (0, 0) => f,
-        (0, _) => f.warning("another user owns every file of every container").mend(format!("chown root {root}")),
+        (0, _) => f.warning("another user owns every file of every container").mend(format!("chown root {word}")),
         _ => f
             .warning("set-user-id programs of images lie in it: other users must not get in")
-            .mend(format!("chmod 700 {root}")),
+            .mend(format!("chmod 700 {word}")),
     }
 }
 
 fn format(s: &Store, root: &str, serving: bool) -> Option<Finding> {
+    let word = super::quoted(root);
     let check = |f: Finding| {
-        f.mend_noted(format!("dhow system check --root {root}"), "shows what is left; changes nothing").mend_noted(
-            format!("dhow system check --repair --root {root}"),
+        f.mend_noted(format!("dhow system check --root {word}"), "shows what is left; changes nothing").mend_noted(
+            format!("dhow system check --repair --root {word}"),
             "makes the database anew from what is there",
         )
     };
@@ -79,6 +81,12 @@ fn format(s: &Store, root: &str, serving: bool) -> Option<Finding> {
             ),
             None => return None,
         },
+        Some(Ok(0)) => Finding::new(
+            Group::Store,
+            "database",
+            "database",
+            format!("{} layers; its format is not seen in the file, which a journal goes with", s.layers),
+        ),
         Some(Ok(version)) => {
             let f =
                 Finding::new(Group::Store, "database", "database", format!("format {version}, {} layers", s.layers));
@@ -93,6 +101,7 @@ fn format(s: &Store, root: &str, serving: bool) -> Option<Finding> {
 }
 
 fn damaged(s: &Store, root: &str, serving: bool) -> Finding {
+    let word = super::quoted(root);
     let f = |seen: String| Finding::new(Group::Store, "damaged", "damaged layers", seen);
     match &s.damaged {
         Err(unseen) => Finding::unseen(Group::Store, "damaged", "damaged layers", unseen),
@@ -100,7 +109,7 @@ fn damaged(s: &Store, root: &str, serving: bool) -> Finding {
         Ok(n) => {
             let f = f(format!("{n} found by a check and not mended"))
                 .error("containers see wrong files; loading an image that has the layer brings it anew");
-            let place = if serving { String::new() } else { format!(" --root {root}") };
+            let place = if serving { String::new() } else { format!(" --root {word}") };
             f.mend_noted(
                 format!("dhow system check --repair{place}"),
                 "tries again to mend them, and names what to load",

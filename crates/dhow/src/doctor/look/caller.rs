@@ -2,7 +2,7 @@
 //! else what the next one would use.
 
 use super::super::facts::Caller;
-use super::daemon::Reached;
+use super::bounded::{LIMIT, within};
 use super::{Question, text};
 use crate::cli::context::{Context, DEFAULT_SOCKET};
 use crate::daemon::settings::{self, DaemonArgs, Settings};
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// The configuration file where none is named.
 const CONFIG: &str = "/etc/dhow/daemon.json";
+/// Root and state where nothing is said.
+const ROOT: &str = "/var/lib/dhow";
+const STATE: &str = "/run/dhow";
 /// Programs that install packages.
 const PACKAGERS: [&str; 6] = ["apt-get", "dnf", "yum", "zypper", "apk", "pacman"];
 
@@ -49,15 +52,28 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
-/// Looks.
-pub fn look(question: &Question, host: &Host, first: &Reached) -> Caller {
-    let words = first.peer.as_ref().and_then(|p| words_of(p.pid)).unwrap_or_default();
+/// Looks; `daemon` is the process that serves the socket, and `said` what it says its root is. Where this hangs, defaults
+/// stand in.
+pub fn look(question: &Question, host: &Host, daemon: Option<u32>, said: Option<PathBuf>) -> Caller {
+    let (q, h, root) = (question.clone(), host.clone(), said.clone());
+    within(LIMIT, move || Ok(look_long(&q, &h, daemon, root))).unwrap_or_else(|_| Caller {
+        uid: rustix::process::geteuid().as_raw(),
+        root: question.root.clone().or(said).unwrap_or_else(|| ROOT.into()),
+        state: question.state.clone().unwrap_or_else(|| STATE.into()),
+        host: host.shown.clone(),
+        context: host.context.clone(),
+        now: jiff::Timestamp::now().as_second(),
+        ..Caller::default()
+    })
+}
+
+fn look_long(question: &Question, host: &Host, daemon: Option<u32>, said: Option<PathBuf>) -> Caller {
+    let words = daemon.and_then(words_of).unwrap_or_default();
     let read = |path: &Path| std::fs::read_to_string(path);
     let (known, config, error) = resolve(question, words, read);
     let uid = rustix::process::geteuid().as_raw();
     let users = text("/etc/passwd").unwrap_or_default();
-    let said_root = first.said.as_ref().filter(|s| s.product == "dhow").map(|s| PathBuf::from(&s.root));
-    let root = question.root.clone().or(said_root).unwrap_or(known.root);
+    let root = question.root.clone().or(said).unwrap_or(known.root);
     Caller {
         uid,
         user: user(&users, uid),
@@ -138,8 +154,8 @@ fn resolve(
     plain.config_file = None;
     let absent = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
     let known = settings::resolve(plain, absent).map(Known::from).unwrap_or_else(|_| Known {
-        root: question.root.clone().unwrap_or_else(|| "/var/lib/dhow".into()),
-        state: question.state.clone().unwrap_or_else(|| "/run/dhow".into()),
+        root: question.root.clone().unwrap_or_else(|| ROOT.into()),
+        state: question.state.clone().unwrap_or_else(|| STATE.into()),
         dns: Vec::new(),
         bridge: None,
         subnet: None,

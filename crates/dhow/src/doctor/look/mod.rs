@@ -38,7 +38,8 @@ pub struct Question {
 /// Looks at everything, group by group side by side.
 pub fn all(host: &Host, question: &Question) -> Facts {
     let first = daemon::reach(host);
-    let caller = caller::look(question, host, &first);
+    let said = first.said.as_ref().filter(|s| s.product == "dhow").map(|s| PathBuf::from(&s.root));
+    let caller = caller::look(question, host, first.peer.as_ref().map(|p| p.pid), said);
     let (root, state) = (caller.root.clone(), caller.state.clone());
     let disks = [("root", root.clone()), ("state", state.clone())].map(|(what, path)| {
         let pending = begin(LIMIT, {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Looks. `damaged` is what a daemon says of damaged layers.
 pub fn look(root: &Path, damaged: Option<u64>) -> Seen<Store> {
-    let scratch = Scratch::new().map_err(|e| super::unseen(&e))?;
+    let scratch = Scratch::new();
     if !is_root() && root.exists() && std::fs::read_dir(root).is_err() {
         return Err(Unseen::Root);
     }
@@ -48,11 +48,13 @@ pub fn look(root: &Path, damaged: Option<u64>) -> Seen<Store> {
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {
-    fn new() -> std::io::Result<Self> {
+    /// Where it can't be made, what is to be copied to it is not.
+    fn new() -> Self {
         use std::os::unix::fs::DirBuilderExt as _;
-        let dir = std::env::temp_dir().join(format!("dhow-doctor-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        Ok(Self(dir))
+        let moment = jiff::Timestamp::now().subsec_nanosecond();
+        let dir = std::env::temp_dir().join(format!("dhow-doctor-{}-{moment}", std::process::id()));
+        let _ = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+        Self(dir)
     }
 }
 
