@@ -1,0 +1,87 @@
+//! Bodies: what is sent, and what comes, piece by piece, with a limit on silence and on size.
+
+use crate::failure::Cause;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use std::time::Duration;
+
+/// A body that is sent.
+pub(crate) type Out = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// No body.
+pub(crate) fn empty() -> Out {
+    Empty::new().map_err(|e| match e {}).boxed_unsync()
+}
+
+/// A body that is all there.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Out {
+    Full::new(bytes.into()).map_err(|e| match e {}).boxed_unsync()
+}
+
+/// A body that comes.
+pub(crate) struct Reader {
+    incoming: Incoming,
+    stall: Duration,
+}
+
+impl Reader {
+    pub(crate) fn new(incoming: Incoming, stall: Duration) -> Self {
+        Self { incoming, stall }
+    }
+    /// The next piece; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
+        loop {
+            let frame = tokio::time::timeout(self.stall, self.incoming.frame())
+                .await
+                .map_err(|_| Cause::Stalled(self.stall))?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(e)) => return Err(Cause::Broken(format!("the connection broke: {}", chain(&e)))),
+                // Trailers say nothing here.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+    /// All of it, if it is no more than `limit`.
+    pub(crate) async fn all(mut self, limit: usize) -> Result<Vec<u8>, Cause> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if bytes.len() + piece.len() > limit {
+                return Err(Cause::TooLarge(limit as u64));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+    /// Its beginning, at most `limit` bytes, whatever happens then.
+    pub(crate) async fn beginning(mut self, limit: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Ok(Some(piece)) = self.next().await {
+            bytes.extend_from_slice(&piece[..piece.len().min(limit - bytes.len())]);
+            if bytes.len() == limit {
+                break;
+            }
+        }
+        bytes
+    }
+}
+
+/// An error with all its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

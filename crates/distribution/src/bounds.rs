@@ -1,0 +1,55 @@
+//! How long, how often and how much: every wait, retry and buffer of the client has its limit here.
+
+use std::time::Duration;
+
+/// The largest answer of a token server.
+pub(crate) const MAX_TOKEN: usize = 1 << 20;
+/// How much of an error's body is read.
+pub(crate) const MAX_ERROR: usize = 64 << 10;
+/// How often one blob may break off and go on, however much came in between.
+pub(crate) const MAX_RESUMES: u32 = 100;
+/// How often a request is asked to authenticate itself before it is refused.
+pub(crate) const MAX_CHALLENGES: u32 = 2;
+/// Tokens and challenges that are remembered.
+pub(crate) const MAX_REMEMBERED: usize = 256;
+/// The largest settings file or certificate that is read.
+pub(crate) const MAX_FILE: u64 = 4 << 20;
+
+/// What waits and retries are bounded by.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// To reach a host.
+    pub connect: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// From a request to the head of its answer.
+    pub answer: Duration,
+    /// Without a single byte of a body.
+    pub stall: Duration,
+    /// Failures in a row before a transfer is given up.
+    pub attempts: u32,
+    /// The first wait between two tries; each further one is twice as long.
+    pub first_wait: Duration,
+    /// The longest of these waits.
+    pub longest_wait: Duration,
+    /// The longest that a server's `Retry-After` is heeded.
+    pub longest_retry_after: Duration,
+    /// Redirects of one request.
+    pub redirects: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            attempts: 5,
+            first_wait: Duration::from_millis(250),
+            longest_wait: Duration::from_secs(8),
+            longest_retry_after: Duration::from_secs(60),
+            redirects: 10,
+        }
+    }
+}

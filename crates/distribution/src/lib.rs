@@ -1,0 +1,39 @@
+//! A client of the distribution protocol: what a name means, who answers for it, and its manifests and blobs, checked.
+//!
+//! Asynchronous, without a store: bytes come out in pieces, and the caller keeps them. Nothing here reads the process
+//! environment, follows a foreign layer's addresses, or gives a credential to an origin it is not for.
+
+mod address;
+mod auth;
+mod blob;
+mod body;
+mod bounds;
+mod certs;
+mod challenge;
+mod connect;
+mod endpoint;
+mod failure;
+mod hosts;
+mod insecure;
+mod manifest;
+mod proxy;
+mod realm;
+mod repository;
+mod retry;
+mod roots;
+mod round;
+mod secret;
+mod settings;
+mod token;
+mod transport;
+mod words;
+
+pub use address::{Address, Origin};
+pub use blob::{BlobStream, Step};
+pub use bounds::Bounds;
+pub use failure::{Cause, Failure, Part};
+pub use manifest::{Described, Fetched, Wanted};
+pub use proxy::Proxies;
+pub use repository::{Actions, Registries, Repository};
+pub use secret::Credentials;
+pub use settings::Settings;

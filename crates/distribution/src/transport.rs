@@ -1,0 +1,181 @@
+//! One request and its answer, over redirects. What is bound to an origin never leaves it, and nothing goes on in plain
+//! text that began encrypted (R6).
+
+use crate::address::{Address, Origin};
+use crate::body::{self, Out, Reader};
+use crate::bounds::{Bounds, MAX_ERROR};
+use crate::certs::Tls;
+use crate::connect::{ConnectError, Connector};
+use crate::failure::Cause;
+use crate::proxy::Proxies;
+use crate::{retry, words};
+use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Http = Client<Connector, Out>;
+
+/// How long an idle connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Requests to one endpoint, and to where it points.
+pub(crate) struct Transport {
+    home: Origin,
+    own: Http,
+    /// For every other origin: the same trust, but no client certificate.
+    stranger: Http,
+    proxies: Arc<Proxies>,
+    pub(crate) bounds: Bounds,
+    user_agent: HeaderValue,
+}
+
+/// A request.
+pub(crate) struct Call {
+    pub method: Method,
+    pub address: Address,
+    /// What everybody may see.
+    pub headers: HeaderMap,
+    /// What only the address's own origin may see.
+    pub bound: HeaderMap,
+    pub body: Out,
+}
+
+impl Call {
+    pub(crate) fn get(address: Address) -> Self {
+        Self { method: Method::GET, address, headers: HeaderMap::new(), bound: HeaderMap::new(), body: body::empty() }
+    }
+}
+
+/// Its answer.
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub reader: Reader,
+    /// Who gave it, after redirects.
+    pub address: Address,
+}
+
+impl Answer {
+    /// A header as text.
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+    /// What an answer that is no success says.
+    pub(crate) async fn refusal(self) -> Cause {
+        let retry_after = retry::asked(&self.headers, jiff::Timestamp::now().as_second());
+        let status = self.status;
+        let body = self.reader.beginning(MAX_ERROR).await;
+        let said = words::read(status, &body);
+        Cause::Refused { status: status.as_u16(), code: said.code, words: said.text, retry_after }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(
+        home: Origin,
+        tls: &Tls,
+        provider: &Arc<CryptoProvider>,
+        system: &RootCertStore,
+        proxies: &Arc<Proxies>,
+        bounds: &Bounds,
+        user_agent: &str,
+    ) -> Result<Self, String> {
+        let client = |with_client| -> Result<Http, String> {
+            let config = tls.config(provider, system, with_client)?;
+            let connector = Connector::new(config, proxies.clone(), bounds.connect, bounds.handshake);
+            Ok(Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector))
+        };
+        let own = client(true)?;
+        let stranger = if tls.client.is_empty() { own.clone() } else { client(false)? };
+        let user_agent = HeaderValue::from_str(user_agent).map_err(|e| e.to_string())?;
+        Ok(Self { home, own, stranger, proxies: proxies.clone(), bounds: bounds.clone(), user_agent })
+    }
+
+    /// Sends `call` and follows redirects of GET and HEAD.
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, Cause> {
+        let Call { method, mut address, headers, bound, body } = call;
+        let mut body = Some(body);
+        let mut seen = vec![address.clone()];
+        loop {
+            let mut all = headers.clone();
+            // Once elsewhere, what is bound stays away, also if the way leads back.
+            if seen.iter().all(|a| a.origin() == seen[0].origin()) {
+                all.extend(bound.clone());
+            }
+            let answer = self.once(method.clone(), &address, all, body.take().unwrap_or_else(body::empty)).await?;
+            if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            if method != Method::GET && method != Method::HEAD {
+                return Err(Cause::Redirect(format!("{address} redirects a {method}, which is not followed")));
+            }
+            let location =
+                answer.header(LOCATION).ok_or_else(|| Cause::Redirect(format!("{address} redirects to nowhere")))?;
+            let next = address
+                .join(location)
+                .map_err(|e| Cause::Redirect(format!("{address} redirects to what is no address: {e}")))?;
+            if address.origin().is_https() && !next.origin().is_https() {
+                return Err(Cause::Redirect(format!(
+                    "{address} redirects to {}, from https to plain http: refused",
+                    next.origin()
+                )));
+            }
+            if seen.contains(&next) {
+                return Err(Cause::Redirect(format!("{address} redirects in a circle")));
+            }
+            if seen.len() > self.bounds.redirects as usize {
+                return Err(Cause::Redirect(format!("more than {} redirects", self.bounds.redirects)));
+            }
+            seen.push(next.clone());
+            address = next;
+        }
+    }
+
+    async fn once(
+        &self,
+        method: Method,
+        address: &Address,
+        mut headers: HeaderMap,
+        body: Out,
+    ) -> Result<Answer, Cause> {
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.remove(HOST);
+        if !address.origin().is_https()
+            && let Some(proxy) = self.proxies.of(address.origin())
+            && let Some((user, password)) = proxy.user
+            && let Some(value) = crate::secret::Credentials::basic(&user, &password).basic_header()
+        {
+            headers.insert(PROXY_AUTHORIZATION, value);
+        }
+        let uri = address.uri().map_err(|e| Cause::Protocol(e.into()))?;
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        let client = if *address.origin() == self.home { &self.own } else { &self.stranger };
+        let limit = self.bounds.answer;
+        let response = tokio::time::timeout(limit, client.request(request)).await.map_err(|_| Cause::Stalled(limit))?;
+        let (parts, incoming) = response.map_err(|e| of_client(&e))?.into_parts();
+        let reader = Reader::new(incoming, self.bounds.stall);
+        Ok(Answer { status: parts.status, headers: parts.headers, reader, address: address.clone() })
+    }
+}
+
+fn of_client(error: &hyper_util::client::legacy::Error) -> Cause {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        match cause.downcast_ref::<ConnectError>() {
+            Some(ConnectError::Unreachable(why)) => return Cause::Unreachable(why.clone()),
+            Some(ConnectError::NotTls) => return Cause::NotTls,
+            Some(ConnectError::Certificate(why)) => return Cause::Certificate(why.clone()),
+            None => next = cause.source(),
+        }
+    }
+    Cause::Broken(format!("the connection broke before an answer: {}", body::chain(error)))
+}

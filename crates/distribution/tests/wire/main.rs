@@ -1,0 +1,11 @@
+//! The client against a registry that misbehaves on purpose. Every bad answer has its lawful twin, which must work.
+
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod manifests;
+mod redirects;
+mod server;
+mod tls;
+mod transfers;
+mod world;

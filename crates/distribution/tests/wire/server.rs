@@ -1,0 +1,194 @@
+//! A small HTTP server that does what a test tells it, down to the byte where a connection breaks. Loopback only.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// What came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// As in the request line, without the query.
+    pub path: String,
+    pub query: String,
+    pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What happens to the body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Then {
+    /// All of it is sent.
+    Whole,
+    /// So many bytes, then the connection is closed.
+    Cut(usize),
+    /// So many bytes, then silence.
+    Stall(usize),
+    /// The same bytes again and again, without a length.
+    Endless,
+}
+
+/// What goes back.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Said instead of the true length; `Some(None)` says none and closes at the end.
+    pub length: Option<Option<u64>>,
+    pub then: Then,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), length: None, then: Then::Whole }
+    }
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(n, _)| n != name);
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+    pub fn then(mut self, then: Then) -> Self {
+        self.then = then;
+        self
+    }
+    pub fn length(mut self, length: Option<u64>) -> Self {
+        self.length = Some(length);
+        self
+    }
+    pub fn to(status: u16, location: impl Into<String>) -> Self {
+        Self::new(status, "").with("location", location)
+    }
+}
+
+pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// A running server; it ends with the test's runtime.
+pub struct Server {
+    pub address: SocketAddr,
+    https: bool,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    pub async fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::run(None, Arc::new(handler)).await
+    }
+    pub async fn tls(
+        config: rustls::ServerConfig,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::run(Some(config), Arc::new(handler)).await
+    }
+    async fn run(tls: Option<rustls::ServerConfig>, handler: Arc<Handler>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let https = tls.is_some();
+        let acceptor = tls.map(|t| tokio_rustls::TlsAcceptor::from(Arc::new(t)));
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let record = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, handler, record) = (acceptor.clone(), handler.clone(), record.clone());
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(tcp, &*handler, &record).await,
+                        Some(acceptor) => match acceptor.accept(tcp).await {
+                            Ok(tls) => serve(tls, &*handler, &record).await,
+                            Err(_) => None,
+                        },
+                    }
+                });
+            }
+        });
+        Self { address, https, seen }
+    }
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.https { "https" } else { "http" }, self.address)
+    }
+    /// All requests so far.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+    /// `METHOD path` of all requests so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.seen().iter().map(|r| format!("{} {}", r.method, r.path)).collect()
+    }
+}
+
+async fn serve(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    handler: &Handler,
+    record: &Mutex<Vec<Request>>,
+) -> Option<()> {
+    loop {
+        let Some(request) = read(&mut io).await else {
+            // As Go answers somebody who begins with TLS.
+            io.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await.ok()?;
+            io.shutdown().await.ok()?;
+            return None;
+        };
+        record.lock().unwrap().push(request.clone());
+        let reply = handler(&request);
+        let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
+        for (name, value) in &reply.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let length =
+            if reply.then == Then::Endless { None } else { reply.length.unwrap_or(Some(reply.body.len() as u64)) };
+        head += &length.map_or("connection: close\r\n".to_owned(), |l| format!("content-length: {l}\r\n"));
+        head += "\r\n";
+        io.write_all(head.as_bytes()).await.ok()?;
+        if request.method == "HEAD" {
+            io.flush().await.ok()?;
+            continue;
+        }
+        match reply.then {
+            Then::Whole => io.write_all(&reply.body).await.ok()?,
+            Then::Cut(n) | Then::Stall(n) => io.write_all(&reply.body[..n]).await.ok()?,
+            Then::Endless => loop {
+                io.write_all(&reply.body).await.ok()?;
+            },
+        }
+        io.flush().await.ok()?;
+        match reply.then {
+            Then::Stall(_) => std::future::pending().await,
+            Then::Whole if length == Some(reply.body.len() as u64) => {}
+            _ => {
+                io.shutdown().await.ok()?;
+                return None;
+            }
+        }
+    }
+}
+
+/// A request; none if it is no HTTP, or the other side has gone.
+async fn read(io: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(io.read_u8().await.ok()?);
+        if !head[0].is_ascii_uppercase() || head.len() > 64 << 10 {
+            return None;
+        }
+    }
+    let head = String::from_utf8(head).ok()?;
+    let mut lines = head.lines();
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
+    let headers: HashMap<String, String> =
+        lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+    let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    io.read_exact(&mut body).await.ok()?;
+    Some(Request { method, path, query, headers, body })
+}
