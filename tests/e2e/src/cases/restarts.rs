@@ -70,12 +70,32 @@ fn failing(d: &Daemon, flags: &[&str]) -> Result<String> {
     d.ok(&[&["run", "-d"], flags, &["busybox", "sh", "-c", "exit 3"]].concat())
 }
 
-/// Goes on when it waits long enough for its next start to be looked at in between.
-fn waits_long(d: &Daemon, id: &str) -> Result<()> {
-    // 100 ms, 200, … 6.4 s: the seventh wait is longer than any of the steps that follow it, and if it is not, the
-    // state that is asked for comes again after the next run.
-    restarted(d, id, 6)?;
-    reaches(d, id, "restarting")
+/// The start of the run before, once it waits for its next one, and has been started so often by itself.
+fn waits(d: &Daemon, id: &str, restarts: u64) -> Result<String> {
+    until("a wait for the next start", || {
+        let state = show(d, id, "{{.State.Status}} {{.RestartCount}} {{.State.StartedAt}}")?;
+        let mut words = state.split(' ');
+        let waits = words.next() == Some("restarting");
+        let count: u64 = words.next().unwrap_or_default().parse()?;
+        Ok((waits && count >= restarts).then(|| words.next().unwrap_or_default().to_owned()))
+    })
+}
+
+/// Does something to one that waits for its next start. If that comes in the middle, the machine was slow, and it is done
+/// again in a wait that is twice as long; `back` makes it fail again.
+fn in_a_wait(d: &Daemon, id: &str, back: &dyn Fn() -> Result<()>, mut f: impl FnMut() -> Result<()>) -> Result<()> {
+    // The waits are 100 ms, 200 ms, …: first one of 3.2 s, at last one of 51 s.
+    const FIRST: u64 = 5;
+    const LAST: u64 = 9;
+    for restarts in FIRST.. {
+        let before = waits(d, id, restarts)?;
+        let done = f();
+        if done.is_ok() || restarts == LAST || show(d, id, "{{.State.StartedAt}}")? == before {
+            return done;
+        }
+        back()?;
+    }
+    Ok(())
 }
 
 fn a_crash_loop_goes_on_until_it_is_stopped(w: &World) -> Result<()> {
@@ -157,30 +177,45 @@ fn what_ended_well_or_by_hand_stays(w: &World) -> Result<()> {
 fn stop_kill_rm_and_start_end_the_wait(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let ways = [&["stop"][..], &["kill"], &["kill", "-s", "TERM"], &["start"], &["restart"], &["rm", "-f"]];
-    // All together, so that they come to their long waits together.
-    let all = ways.map(|how| Ok((how, failing(&d, &["--restart", "always"])?)));
-    let all = all.into_iter().collect::<Result<Vec<_>>>()?;
-    for &(how, ref id) in &all[..3] {
-        waits_long(&d, id)?;
-        ensure!(d.ok(&[how, &[id.as_str()][..]].concat())? == *id);
-        let state = show(&d, id, "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.Restarting}}")?;
-        ensure!(state == "exited 3 false false", "{how:?}: {state}");
-        d.ok(&["rm", id])?;
-    }
-    for &(how, ref id) in &all[3..] {
-        waits_long(&d, id)?;
-        if how[0] == "rm" {
-            let why = "container is restarting: stop the container before removing or force remove";
-            d.cli(&["rm", id])?.fails(1, &[why])?;
-        }
-        d.ok(&[how, &[id.as_str()][..]].concat())?;
-        match how[0] {
-            "rm" => drop(d.cli(&["inspect", id])?.fails(1, &["No such object"])?),
-            how => {
-                let now = count(&d, id)?;
-                ensure!(now < 6, "{how} counts anew: {now}");
-                d.ok(&["rm", "-f", id])?;
+    // All together, so that they come to their long waits together. They fail unless the gate is open.
+    let script = "[ -e /g/go ] && exec sleep 1000; exit 3";
+    let all = ways.into_iter().enumerate().map(|(n, how)| {
+        let gate = Gate::new(&d, &format!("ends-the-wait-{n}"))?;
+        let id = d.ok(&["run", "-d", "--restart", "always", "-v", &gate.bind(), "busybox", "sh", "-c", script])?;
+        Ok((how, gate, id))
+    });
+    for (how, gate, id) in all.collect::<Result<Vec<_>>>()? {
+        let act = || d.ok(&[how, &[id.as_str()][..]].concat());
+        let back = || {
+            let _ = gate.close();
+            d.ok(&["kill", &id]).or_else(|_| status(&d, &id))?;
+            d.ok(&["start", &id]).map(drop)
+        };
+        in_a_wait(&d, &id, &back, || match how[0] {
+            "rm" => {
+                let why = "container is restarting: stop the container before removing or force remove";
+                d.cli(&["rm", &id])?.fails(1, &[why])?;
+                act()?;
+                d.cli(&["inspect", &id])?.fails(1, &["No such object"]).map(drop)
             }
+            "start" | "restart" => {
+                gate.open()?;
+                act()?;
+                let state = show(&d, &id, "{{.State.Status}} {{.RestartCount}}")?;
+                ensure!(state == "running 0", "{how:?} counts anew: {state}");
+                Ok(())
+            }
+            _ => {
+                ensure!(act()? == id);
+                let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.Restarting}}";
+                let state = show(&d, &id, format)?;
+                ensure!(state == "exited 3 false false", "{how:?}: {state}");
+                Ok(())
+            }
+        })
+        .with_context(|| format!("{how:?}"))?;
+        if how[0] != "rm" {
+            d.ok(&["rm", "-f", &id])?;
         }
     }
     Ok(())
@@ -190,14 +225,14 @@ fn a_killed_daemon_goes_on_with_the_wait(w: &World) -> Result<()> {
     let d = w.own_daemon()?;
     let id = failing(&d, &["--restart", "always"])?;
     let stopped = failing(&d, &["--restart", "unless-stopped"])?;
-    waits_long(&d, &id)?;
+    waits(&d, &id, 4)?;
     let before = count(&d, &id)?;
     d.kill()?;
     d.up()?;
     ensure!(count(&d, &id)? >= before, "the count goes on");
     restarted(&d, &id, before + 1)?;
     // One that is stopped in its wait stays so, whatever becomes of the daemon.
-    waits_long(&d, &stopped)?;
+    waits(&d, &stopped, 4)?;
     d.ok(&["stop", &stopped])?;
     d.kill()?;
     d.up()?;
@@ -368,21 +403,25 @@ fn waits_end_at_each_exit(w: &World) -> Result<()> {
 fn what_a_waiting_one_refuses(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let id = failing(&d, &["--restart", "always", "--name", "waits-for-its-next-start"])?;
-    waits_long(&d, &id)?;
-    let state = show(&d, &id, "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}} {{.State.ExitCode}}")?;
-    ensure!(state == "true true 0 3", "{state}");
-    let line =
-        d.ok(&["ps", "--format", "{{.Status}}|{{.State}}", "-f", "status=restarting", "-f", "name=waits-for"])?;
-    ensure!(line.starts_with("Restarting (3) ") && line.ends_with(" ago|restarting"), "{line}");
-    let api = format!("Container {id} is restarting, wait until the container is running");
-    for words in [&["exec", &id, "true"][..], &["top", &id], &["pause", &id]] {
-        d.cli(words)?.fails(1, &[&api])?;
-    }
-    let (status, _, body) = d.http("POST", &format!("/containers/{id}/attach?stream=1&stdout=1"), "")?;
-    ensure!(status == 409 && body.contains("is restarting, wait until the container is running"), "{status} {body}");
-    d.ok(&["rename", "waits-for-its-next-start", "waits-still"])?;
-    ensure!(d.ok(&["logs", "waits-still"])?.is_empty());
-    d.cli(&["rmi", "busybox"])?.fails(1, &["conflict"])?;
+    let mut names = (0..).map(|n| format!("waits-still-{n}"));
+    in_a_wait(&d, &id, &|| Ok(()), || {
+        let state = show(&d, &id, "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}} {{.State.ExitCode}}")?;
+        ensure!(state == "true true 0 3", "{state}");
+        let line =
+            d.ok(&["ps", "--format", "{{.Status}}|{{.State}}", "-f", "status=restarting", "-f", &format!("id={id}")])?;
+        ensure!(line.starts_with("Restarting (3) ") && line.ends_with(" ago|restarting"), "{line}");
+        let api = format!("Container {id} is restarting, wait until the container is running");
+        for words in [&["exec", &id, "true"][..], &["top", &id], &["pause", &id]] {
+            d.cli(words)?.fails(1, &[&api])?;
+        }
+        let (status, _, body) = d.http("POST", &format!("/containers/{id}/attach?stream=1&stdout=1"), "")?;
+        let said = body.contains("is restarting, wait until the container is running");
+        ensure!(status == 409 && said, "{status} {body}");
+        let name = names.next().unwrap_or_default();
+        d.ok(&["rename", &id, &name])?;
+        ensure!(d.ok(&["logs", &name])?.is_empty());
+        d.cli(&["rmi", "busybox"])?.fails(1, &["conflict"]).map(drop)
+    })?;
     d.ok(&["rm", "-f", &id])?;
     Ok(())
 }
