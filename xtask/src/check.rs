@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["sys", "types"]),
     ("shim", &["sys", "types", "runtime", "cgroup"]),
     ("api", &[]),
-    ("engine", &["types", "store", "net", "cgroup", "shim"]),
+    ("engine", &["types", "store", "net", "cgroup", "shim", "sys"]),
     ("client", &["api"]),
     ("server", &["engine", "api", "types", "sys"]),
     ("dhow", &["types", "sys", "cgroup", "runtime", "store", "net", "shim", "api", "engine", "client", "server"]),

@@ -27,6 +27,7 @@ mod network;
 mod open;
 mod pause;
 pub mod plan;
+mod reach;
 mod record;
 mod registry;
 mod seccomp;

@@ -48,7 +48,7 @@ struct Process {
 
 /// A mount, as `/proc/PID/mountinfo` has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     point: String,
     kind: String,
     source: String,
@@ -126,30 +126,52 @@ fn one(p: &Process) -> String {
     }
     let place = if p.waits_in.is_empty() { String::new() } else { format!(" ({})", p.waits_in) };
     let file = p.file.as_ref().map(|f| format!(" for {f}")).unwrap_or_default();
-    let Some(mount) = &p.mount else { return format!("{who} waits in the kernel{place}{file}") };
-    let on = format!(" on {} ({} from {})", mount.point, mount.kind, mount.source);
-    let advice = match mount.kind.as_str() {
-        kind if kind.starts_with("fuse") => {
-            format!(": end the program that serves it, or `echo 1 > /sys/fs/fuse/connections/{}/abort`", mount.minor)
-        }
-        _ if mount.is_remote() => {
-            format!(": it goes on when {} answers again, or after `umount -f` of it", mount.source)
-        }
-        _ => ": its device does not answer, `dmesg` may say more".to_owned(),
-    };
-    format!("{who} waits in the kernel{place}{file}{on}{advice}")
+    let mount = p.mount.as_ref().map(Mount::told).unwrap_or_default();
+    format!("{who} waits in the kernel{place}{file}{mount}")
+}
+
+/// The mounts that a process sees.
+pub(crate) fn mounts_of(pid: &str) -> String {
+    read(format!("/proc/{pid}/mountinfo")).unwrap_or_default()
+}
+
+/// Whether there is one that somebody else than the kernel answers for.
+pub(crate) fn remote(mountinfo: &str) -> bool {
+    mountinfo.lines().filter_map(mount).any(|m| m.is_remote())
 }
 
 impl Mount {
+    /// Where it is and whose, and what to do about it.
+    pub(crate) fn told(&self) -> String {
+        let on = format!(" on {} ({} from {})", self.point, self.kind, self.source);
+        let advice = match self.kind.as_str() {
+            _ if self.is_fuse() => {
+                format!(
+                    ": end the program that serves it, or `echo 1 > /sys/fs/fuse/connections/{}/abort` where fusectl is mounted",
+                    self.minor
+                )
+            }
+            _ if self.is_remote() => {
+                format!(": it goes on when {} answers again, or after `umount -f` of it", self.source)
+            }
+            _ => ": its device does not answer, `dmesg` may say more".to_owned(),
+        };
+        format!("{on}{advice}")
+    }
+
     /// Somebody else than the kernel answers for it.
-    fn is_remote(&self) -> bool {
-        let kind = self.kind.as_str();
-        kind.starts_with("fuse") || ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "virtiofs"].contains(&kind)
+    pub(crate) fn is_remote(&self) -> bool {
+        self.is_fuse() || ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "virtiofs"].contains(&self.kind.as_str())
+    }
+
+    /// A program answers for it. (`fusectl` is the kernel's own.)
+    fn is_fuse(&self) -> bool {
+        ["fuse", "fuseblk"].contains(&self.kind.as_str()) || self.kind.starts_with("fuse.")
     }
 }
 
 /// The mount that `path` lies on, the longest that begins it; of several at one place the last is on top.
-fn mount_of(mountinfo: &str, path: &str) -> Option<Mount> {
+pub(crate) fn mount_of(mountinfo: &str, path: &str) -> Option<Mount> {
     let mounts = mountinfo.lines().filter_map(mount).filter(|m| lies_in(path, &m.point));
     mounts.max_by_key(|m| m.point.len())
 }
@@ -235,7 +257,7 @@ fn process(pid: i32, inside: &[i32]) -> Option<Process> {
     }
     found.waits_in = read(format!("/proc/{pid}/wchan")).filter(|t| t != "0").unwrap_or_default();
     if state == 'D' {
-        let mounts = read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let mounts = mounts_of(&pid.to_string());
         // What it works on; else what it has open, or stands in, that somebody else answers for.
         let link = |name: String| std::fs::read_link(format!("/proc/{pid}/{name}")).ok()?.to_str().map(str::to_owned);
         let path = |name: String| link(name).filter(|p| p.starts_with('/'));
@@ -283,6 +305,8 @@ mod tests {
         }
         assert!(mount_of(MOUNTS, "/data/x").unwrap().is_remote() && !mount_of(MOUNTS, "/x").unwrap().is_remote());
         assert_eq!(mount_of("", "/x"), None);
+        let own = "27 22 0:78 / /sys/fs/fuse/connections rw - fusectl fusectl rw\n";
+        assert!(remote(MOUNTS) && !remote(own));
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@ use crate::core::{Core, Dirs, make};
 use crate::events::Events;
 use crate::holds::Held;
 use crate::plan::mounts::{Mount, Source};
+use crate::reach;
 use crate::space::view::VolumeDisk;
 use crate::undo::Undo;
 use dhow_store::merged::View;
@@ -56,7 +57,7 @@ impl Volumes {
             let place = match &mut mount.source {
                 Source::Tmpfs { .. } => String::new(),
                 Source::Bind { path, create } => {
-                    if !*create && std::fs::symlink_metadata(&*path).is_err() {
+                    if !*create && reach::is_there(path, false)?.is_err() {
                         return Err(Error::invalid(format!(
                             "invalid mount config for type \"bind\": bind source path does not exist: {path}"
                         )));

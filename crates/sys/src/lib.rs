@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+pub mod ask;
 pub mod bpf;
 pub mod clone;
 pub mod exec;

@@ -42,6 +42,8 @@ pub enum Cause {
     ContainerMissing,
     /// The container is killed and does not end.
     Stuck,
+    /// The file system of a mount's source does not answer.
+    MountStuck,
     /// The request is wrong.
     Invalid,
     /// Something else that was asked for is not there.
@@ -68,7 +70,7 @@ pub enum Cause {
 
 impl Cause {
     /// Each with its word.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 28] = [
         (Self::ProgramMissing, "program-missing"),
         (Self::InterpreterMissing, "interpreter-missing"),
         (Self::WindowsLineEnds, "windows-line-ends"),
@@ -85,6 +87,7 @@ impl Cause {
         (Self::ImageMissing, "image-missing"),
         (Self::ContainerMissing, "container-missing"),
         (Self::Stuck, "stuck"),
+        (Self::MountStuck, "mount-stuck"),
         (Self::Invalid, "invalid"),
         (Self::NotFound, "not-found"),
         (Self::Conflict, "conflict"),

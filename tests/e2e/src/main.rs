@@ -11,6 +11,7 @@ mod cases;
 mod daemon;
 mod disk;
 mod footprint;
+mod fuse;
 mod net;
 mod pty;
 mod runner;

@@ -9,6 +9,7 @@ use crate::machine;
 use crate::plan::mounts::Source;
 use crate::plan::spec::{Input, NetworkFiles, Shm};
 use crate::plan::{self, modes, security};
+use crate::reach;
 use crate::record::{Record, Root};
 use crate::undo::Undo;
 use crate::users;
@@ -357,8 +358,8 @@ pub(crate) fn unmount_shm(dir: &Path) -> Result<()> {
 fn make_sources(record: &Record) -> Result<()> {
     for (mount, place) in &record.mounts {
         if let Source::Bind { create, .. } = &mount.source {
-            match std::fs::metadata(place) {
-                Ok(_) => {}
+            match reach::is_there(place, true)? {
+                Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && *create => {
                     std::fs::create_dir_all(place).with_context(|| format!("make the mount source {place}"))?;
                 }

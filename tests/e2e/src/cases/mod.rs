@@ -40,6 +40,7 @@ mod soak;
 mod space;
 mod stats;
 mod stop;
+mod stuck;
 mod terminal;
 mod top;
 mod update;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         pause::cases(),
         stop::cases(),
+        stuck::cases(),
         again::cases(),
         top::cases(),
         stats::cases(),
