@@ -178,7 +178,7 @@ fn unbuilt_parts_are_refused_by_name(w: &World) -> Result<()> {
     for (flags, word) in [
         (&["--runtime", "kata"][..], "kata"),
         (&["--storage-opt", "size=1g"], "--storage-opt"),
-        (&["--userns", "keep-id"], "keep-id"),
+        (&["--userns", "keep-id"], "--userns: invalid USER mode"),
         (&["--volume-driver", "nfs", "-v", "x:/y"], "nfs"),
     ] {
         let r = d.cli(&[&["run", "--rm"], flags, &["busybox", "true"]].concat())?;
