@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// So many shims are asked, and so long altogether.
 const MAX_SHIMS: usize = 200;
-const SHIMS: Duration = Duration::from_secs(2);
+const SHIMS: Duration = Duration::from_secs(4);
 /// The kernel's ticks in /proc/PID/stat, per second (`USER_HZ`, the same everywhere).
 const TICKS: u64 = 100;
 
