@@ -5,7 +5,7 @@ use crate::config::RestartPolicy;
 use std::os::unix::net::UnixStream;
 
 /// A container with nothing but a record and, while it runs, the run `generation`.
-fn container(status: Status, generation: u64) -> (Arc<Container>, mpsc::Receiver<Command>, UnixStream) {
+fn container(status: Status, generation: u64) -> (Arc<Container>, mpsc::Receiver<Box<Command>>, UnixStream) {
     let (queue, commands) = mpsc::channel(MAX_QUEUE);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (link, _) = Link::start(ours, |_| async {}).unwrap();
@@ -90,7 +90,7 @@ async fn who_wants_an_end_waits_for_a_start_that_is_under_way() {
     me.shared().record.host.restart_policy = RestartPolicy { name: "always".into(), maximum_retry_count: 0 };
     let other = me.clone();
     let asked = tokio::spawn(async move { other.by_hand(true).await });
-    let Some(Command::ByHand { last: true, reply }) = commands.recv().await else { panic!("nobody asked") };
+    let Some(Command::ByHand { last: true, reply }) = commands.recv().await.map(|c| *c) else { panic!("nobody asked") };
     assert!(me.record().marks.last, "the start sees it");
     tokio::time::sleep(10 * MAX_MARK).await;
     assert!(!asked.is_finished());
