@@ -1,12 +1,16 @@
-//! SIGKILL for all processes of a group, and why one may not take effect. Nothing here waits for them to end: some may
-//! never do.
+//! Signals for all processes of a group, SIGKILL above all, and why that may not take effect. Nothing here waits for them
+//! to end: some may never do.
+//!
+//! A number in a list may belong to another process of the machine a moment later. So a process is opened first, and gets
+//! the signal through its descriptor only if its number is still listed after that.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_types::{Context, Result};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use crate::dir::GroupDir;
 use crate::group::{Group, all_pids};
@@ -16,6 +20,13 @@ use crate::path::components;
 /// How often the processes of a group are listed and killed before it has to stand still for that: each round finds what
 /// was born in the one before.
 const MAX_KILL_ROUNDS: usize = 16;
+/// Processes that are open at one time.
+const MAX_OPEN: usize = 256;
+
+/// Lists the processes of a group.
+type List<'a> = &'a dyn Fn() -> Result<Vec<i32>>;
+/// Processes that were told, by number and start: a number alone is given again.
+type Told = BTreeSet<(i32, u64)>;
 
 impl Group {
     /// Sends SIGKILL to every process in the group and in groups inside, also to those born meanwhile, and lets a group
@@ -39,22 +50,38 @@ impl Group {
         done
     }
 
+    /// Sends a signal to every process that is in the group, or in groups inside, at this moment.
+    pub fn signal_all(&self, signo: i32) -> Result<()> {
+        let Some(dir) = self.any_dir() else { return Ok(()) };
+        signal_new(&|| list(dir), signo, &mut Told::new()).map(drop)
+    }
+
     fn kill_listed(&self) -> Result<()> {
         let Some(dir) = self.any_dir() else { return Ok(()) };
+        let list = || list(dir);
+        let signo = Signal::KILL.as_raw();
         // Who was told can't fork any more: only what is new counts.
-        let mut told = BTreeSet::new();
+        let mut told = Told::new();
         for _ in 0..MAX_KILL_ROUNDS {
-            if !kill_new(dir, &mut told)? {
+            if !signal_new(&list, signo, &mut told)? {
                 return Ok(());
             }
         }
         // It is born faster than it is listed. Frozen processes can't fork.
         let frozen = self.freeze(true).is_ok();
-        let result = kill_new(dir, &mut told).map(drop);
+        let result = signal_new(&list, signo, &mut told).map(drop);
         if frozen {
             self.freeze(false)?;
         }
         result
+    }
+}
+
+fn list(dir: &GroupDir) -> Result<Vec<i32>> {
+    match all_pids(dir) {
+        // The group has been removed, so it has none.
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NODEV | Errno::NOENT)) => Ok(Vec::new()),
+        pids => pids.context("list the processes of the control group"),
     }
 }
 
@@ -75,16 +102,120 @@ pub fn held_frozen_by(layout: &Layout, pid: i32) -> Option<String> {
     })
 }
 
-/// Kills those that were not told yet. False if there were none.
-fn kill_new(dir: &GroupDir, told: &mut BTreeSet<i32>) -> Result<bool> {
+/// Signals those that were not told yet. False if there were none.
+fn signal_new(list: List<'_>, signo: i32, told: &mut Told) -> Result<bool> {
     let mut news = false;
-    for raw in all_pids(dir).context("list the processes of the control group")? {
-        let Some(pid) = Pid::from_raw(raw).filter(|_| told.insert(raw)) else { continue };
-        news = true;
-        match kill_process(pid, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(e) => return Err(io::Error::from(e)).with_context(|| format!("kill process {raw}")),
+    for numbers in list()?.chunks(MAX_OPEN) {
+        for (number, process) in opened(numbers, list)? {
+            if !told.insert((number, start(number))) {
+                continue;
+            }
+            news = true;
+            match dhow_sys::clone::send_signal(process.as_fd(), signo) {
+                Err(e) if Errno::from_io_error(&e) != Some(Errno::SRCH) => {
+                    return Err(e).with_context(|| format!("send signal {signo} to process {number}"));
+                }
+                _ => {}
+            }
         }
     }
     Ok(news)
+}
+
+/// Opens processes, and leaves out those that are not listed any more: what is still listed after it was opened is either
+/// what was opened, or that has ended.
+fn opened(numbers: &[i32], list: List<'_>) -> Result<Vec<(i32, OwnedFd)>> {
+    let mut all = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        // Processes that this process's namespace does not know are listed as 0.
+        let Some(pid) = Pid::from_raw(*number) else { continue };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => all.push((*number, process)),
+            Err(Errno::SRCH) => {}
+            Err(e) => return Err(io::Error::from(e)).with_context(|| format!("open process {number}")),
+        }
+    }
+    let still: BTreeSet<i32> = list()?.into_iter().collect();
+    all.retain(|(number, _)| still.contains(number));
+    Ok(all)
+}
+
+/// When a process was started, in the kernel's ticks; 0 if it is gone.
+fn start(number: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: the state is field 3, the start 22.
+    let fields = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19));
+    fields.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, Stdio};
+
+    const TERM: i32 = 15;
+
+    fn sleeper() -> Child {
+        // One that a failed test leaves must not hold the test's output open.
+        Command::new("sleep").arg("1000").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The signal that ends it: that of the test, or the one it gets now.
+    fn ends_by(mut child: Child) -> Option<i32> {
+        child.kill().unwrap();
+        child.wait().unwrap().signal()
+    }
+
+    /// The number of a process that ended was given to another one before it was opened.
+    #[test]
+    fn what_left_the_group_before_it_was_opened_is_spared() {
+        for (stays, want) in [(false, 9), (true, TERM)] {
+            let mut child = sleeper();
+            let number = child.id() as i32;
+            let looks = Cell::new(0);
+            let list = || {
+                looks.set(looks.get() + 1);
+                Ok(if stays || looks.get() == 1 { vec![number] } else { Vec::new() })
+            };
+            let news = signal_new(&list, TERM, &mut Told::new()).unwrap();
+            assert_eq!((news, looks.get()), (stays, 2));
+            if stays {
+                assert_eq!(child.wait().unwrap().signal(), Some(want));
+            } else {
+                assert_eq!(ends_by(child), Some(want));
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_told_and_is_given_again_is_told_again() {
+        let mut child = sleeper();
+        let number = child.id() as i32;
+        let list = || Ok(vec![number]);
+        let mut told = Told::from([(number, start(number))]);
+        assert!(!signal_new(&list, TERM, &mut told).unwrap(), "this one was told");
+        let mut told = Told::from([(number, start(number) - 1)]);
+        assert!(signal_new(&list, TERM, &mut told).unwrap(), "another one with its number was told");
+        assert_eq!(child.wait().unwrap().signal(), Some(TERM));
+    }
+
+    #[test]
+    fn more_than_can_be_open_at_a_time_and_those_of_other_namespaces() {
+        let mut children: Vec<Child> = (0..3).map(|_| sleeper()).collect();
+        let mut numbers = vec![0; MAX_OPEN];
+        numbers.extend(children.iter().map(|c| c.id() as i32));
+        // Gone, and not yet collected.
+        children[0].kill().unwrap();
+        assert!(signal_new(&|| Ok(numbers.clone()), TERM, &mut Told::new()).unwrap());
+        let ends: Vec<_> = children.iter_mut().map(|c| c.wait().unwrap().signal()).collect();
+        assert_eq!(ends, [Some(9), Some(TERM), Some(TERM)]);
+    }
+
+    #[test]
+    fn a_start_is_read_behind_any_name() {
+        assert!(start(std::process::id() as i32) > 0);
+        assert_eq!(start(i32::MAX), 0);
+    }
 }

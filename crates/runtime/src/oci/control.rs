@@ -9,7 +9,7 @@ use crate::state::Status;
 use dhow_types::{Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -51,15 +51,7 @@ fn kill_all(record: &Record, signal: i32) -> Result<()> {
     if signal == SIGKILL {
         return group.kill_all();
     }
-    for pid in group.pids(true)? {
-        let Some(pid) = Pid::from_raw(pid) else { continue };
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(process) => send(process.as_fd(), signal)?,
-            Err(Errno::SRCH) => {}
-            Err(e) => return Err(e).context("open a process of the container"),
-        }
-    }
-    Ok(())
+    group.signal_all(signal)
 }
 
 fn send(process: BorrowedFd<'_>, signal: i32) -> Result<()> {
