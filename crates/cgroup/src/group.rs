@@ -118,7 +118,7 @@ impl Group {
                 Err(e) => warnings.push(format!("no statistics from {}: {e}", hierarchy.key())),
             }
         }
-        self.apply(writes)?;
+        self.apply(writes, None)?;
         self.set_devices(devices, true, warnings)
     }
 

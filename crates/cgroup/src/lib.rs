@@ -35,6 +35,7 @@ mod plan;
 pub mod resources;
 pub mod stats;
 mod subtree;
+mod undo;
 
 pub use group::{Group, Joiner};
 pub use kill::held_frozen_by;
@@ -45,3 +46,4 @@ pub use oom::OomWatch;
 pub use path::{GroupPath, Parent};
 pub use resources::Resources;
 pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use undo::Undo;

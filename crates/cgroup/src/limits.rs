@@ -17,6 +17,7 @@ use crate::layout::{Hierarchy, Version};
 use crate::plan::{self, Absent, Now, Write};
 use crate::resources::Resources;
 use crate::subtree;
+use crate::undo::Undo;
 
 /// How often the processes of a group are listed again while they are moved and keep forking.
 const MAX_MOVE_ROUNDS: usize = 64;
@@ -24,10 +25,26 @@ const MAX_MOVE_ROUNDS: usize = 64;
 impl Group {
     /// Changes limits of a living group; what `r` does not name stays as it is. Returns warnings.
     ///
-    /// Device rules replace the present ones as a whole, if there are any in `r`.
+    /// Device rules replace the present ones as a whole, if there are any in `r`. After a failure all other limits are
+    /// as they were.
     pub fn update(&self, r: &Resources) -> Result<Vec<String>> {
+        self.change(r).map(|(warnings, _)| warnings)
+    }
+
+    /// As [`Group::update`], and gives the way back.
+    pub fn change(&self, r: &Resources) -> Result<(Vec<String>, Undo)> {
+        let (mut warnings, mut undo) = (Vec::new(), Undo::default());
+        match self.change_noting(r, &mut warnings, &mut undo) {
+            Ok(()) => Ok((warnings, undo)),
+            Err(e) => Err(match self.take_back(undo) {
+                Ok(()) => e,
+                Err(more) => Error::new(e.kind(), format!("{}; then: {}", e.text(), more.text())),
+            }),
+        }
+    }
+
+    fn change_noting(&self, r: &Resources, warnings: &mut Vec<String>, undo: &mut Undo) -> Result<()> {
         self.layout.require(r)?;
-        let mut warnings = Vec::new();
         let version = |c: &str| self.layout.holder(c).map(Hierarchy::version);
         let writes = plan::writes(r, &version, &self.now()?)?;
         let devices = if r.devices.is_empty() { None } else { Some(DeviceSet::effective(&r.devices)?) };
@@ -37,29 +54,29 @@ impl Group {
                 continue;
             }
             if self.dirs[at].get().is_none() {
-                self.enter(at, &needed, &writes)?;
+                self.enter(at, &needed, &writes, undo)?;
             } else if let (true, Some(dir)) = (hierarchy.is_v2(), self.dirs[at].get()) {
                 let root = GroupDir::root(hierarchy.mount_point())
                     .with_context(|| format!("open {}", hierarchy.mount_point().display()))?;
                 subtree::enable(hierarchy, &root, self.path().path_in(hierarchy.key()), dir, &needed, &[])?;
             }
         }
-        self.apply(&writes)?;
+        self.apply(&writes, Some(undo))?;
         if let Some(devices) = devices {
-            self.set_devices(&devices, false, &mut warnings)?;
+            self.set_devices(&devices, false, warnings)?;
         }
-        Ok(warnings)
+        Ok(())
     }
 
     /// Brings the group, with all its processes, into a hierarchy it was not in.
-    fn enter(&self, at: usize, needed: &[&str], writes: &[Write]) -> Result<()> {
+    fn enter(&self, at: usize, needed: &[&str], writes: &[Write], undo: &mut Undo) -> Result<()> {
         let mut made = Vec::new();
         self.make_in(at, needed, &mut made)?;
         let hierarchy = &self.layout.hierarchies()[at];
         let (Some(new), Some(all)) = (self.dirs[at].get(), self.any_dir()) else { return Ok(()) };
         // A cpuset must not be empty when processes enter, and a limit should hold from their first moment in it.
         let first: Vec<Write> = writes.iter().filter(|w| hierarchy.has(&w.controller) && !w.raw).cloned().collect();
-        self.apply(&first)?;
+        self.apply(&first, Some(undo))?;
         for _ in 0..MAX_MOVE_ROUNDS {
             let there = all_pids(new).context("list the processes of the group")?;
             let missing: Vec<i32> = all_pids(all)
@@ -104,10 +121,14 @@ impl Group {
         Ok(now)
     }
 
-    /// Writes values in order; those that may fail on a sibling's old value come again at the end.
-    pub(crate) fn apply(&self, writes: &[Write]) -> Result<()> {
+    /// Writes values in order; those that may fail on a sibling's old value come again at the end. What was there is noted
+    /// in `undo`.
+    pub(crate) fn apply(&self, writes: &[Write], mut undo: Option<&mut Undo>) -> Result<()> {
         let mut again = Vec::new();
         for write in writes {
+            if let Some(undo) = &mut undo {
+                undo.note(self, write);
+            }
             match self.write(write) {
                 Err(e) if write.retry && e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => again.push(write),
                 Err(e) => return Err(self.explain(write, e)),
@@ -117,7 +138,7 @@ impl Group {
         again.into_iter().try_for_each(|w| self.write(w).map_err(|e| self.explain(w, e)))
     }
 
-    fn target(&self, write: &Write) -> Option<(&Hierarchy, &GroupDir)> {
+    pub(crate) fn target(&self, write: &Write) -> Option<(&Hierarchy, &GroupDir)> {
         if write.raw { self.members().find(|(h, _)| h.is_v2()) } else { self.member(&write.controller) }
     }
 

@@ -430,6 +430,89 @@ fn a_limit_the_kernel_refuses_leaves_nothing_behind() {
     }
 }
 
+/// What a change of limits may touch.
+const LIMITS: [&str; 22] = [
+    "memory.limit_in_bytes",
+    "memory.memsw.limit_in_bytes",
+    "memory.soft_limit_in_bytes",
+    "memory.swappiness",
+    "memory.oom_control",
+    "memory.max",
+    "memory.swap.max",
+    "memory.low",
+    "cpu.cfs_period_us",
+    "cpu.cfs_quota_us",
+    "cpu.shares",
+    "cpu.max",
+    "cpu.weight",
+    "cpuset.cpus",
+    "cpuset.mems",
+    "pids.max",
+    "blkio.bfq.weight",
+    "blkio.throttle.read_bps_device",
+    "blkio.throttle.write_iops_device",
+    "io.bfq.weight",
+    "io.weight",
+    "io.max",
+];
+
+/// The files of [`LIMITS`] that there are, and what they say.
+fn limits_of(place: &Place) -> Vec<(PathBuf, String)> {
+    let files = place.layout.hierarchies().iter().flat_map(|h| LIMITS.map(|file| place.dir(h).join(file)));
+    files.filter_map(|file| fs::read_to_string(&file).ok().map(|text| (file, text))).collect()
+}
+
+/// A disk of this machine.
+fn disk() -> Option<String> {
+    let table = fs::read_to_string("/proc/partitions").unwrap();
+    let mut rows = table.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.find_map(|row| match row[..] {
+        [major, minor, blocks, _] if blocks != "0" => Some(format!(r#""major":{major},"minor":{minor}"#)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_change_that_fails_or_is_taken_back_leaves_every_limit_as_it_was() {
+    let test = "a_change_that_fails_or_is_taken_back_leaves_every_limit_as_it_was";
+    let Some(place) = Place::new(test) else { return };
+    if !["memory", "cpu", "cpuset", "pids"].iter().all(|c| place.has(c)) || !(place.has("io") || place.has("blkio")) {
+        return skip(test, "not all controllers").unwrap_or_default();
+    }
+    // In every hierarchy from the start, so that nothing is only found there afterwards.
+    let Some(disk) = disk() else { return skip(test, "no disk").unwrap_or_default() };
+    let group = place.create(&format!(
+        r#"{{"memory":{{"limit":134217728}},"cpu":{{"shares":512,"cpus":"0"}},"pids":{{"limit":100}},
+        "blockIO":{{"throttleReadBpsDevice":[{{{disk},"rate":0}}]}}}}"#
+    ));
+    let shell = Shell::inside(&group);
+    let before = limits_of(&place);
+    let all = |device: &str| -> Resources {
+        let text = format!(
+            r#"{{"memory":{{"limit":67108864,"reservation":33554432,"swappiness":7}},
+            "cpu":{{"shares":256,"period":50000,"quota":20000,"mems":"0"}},"pids":{{"limit":50}},
+            "blockIO":{{"throttleReadBpsDevice":[{{{device},"rate":1048576}}]}}}}"#
+        );
+        let mut r: Resources = serde_json::from_str(&text).unwrap();
+        if place.layout.holder("memory").unwrap().version() == Version::V2
+            && let Some(memory) = &mut r.memory
+        {
+            memory.swappiness = None;
+        }
+        r
+    };
+    // The last write fails: there is no such disk.
+    let e = group.update(&all(r#""major":4000,"minor":77"#)).unwrap_err();
+    assert!(e.text().contains("no such device"), "{e}");
+    assert_eq!(limits_of(&place), before);
+    let (_, undo) = group.change(&all(&disk)).unwrap();
+    assert!(limits_of(&place).iter().zip(&before).filter(|(a, b)| a != b).count() >= 5, "it was changed");
+    group.take_back(undo).unwrap();
+    assert_eq!(limits_of(&place), before);
+    shell.end();
+    group.delete().unwrap();
+}
+
 #[test]
 fn groups_come_and_go_at_once_beneath_one_parent() {
     let Some(place) = Place::new("groups_come_and_go_at_once_beneath_one_parent") else { return };

@@ -8,7 +8,7 @@ use crate::launch::{Pipes, Wanted, take_fd};
 use crate::protocol::{Exec, ExecSeccomp, MAX_EXECS, Reply, Request, State, VERSION};
 use crate::stdio::{Policy, Stdio};
 use crate::supervisor::{Process, Supervisor};
-use dhow_cgroup::Group;
+use dhow_cgroup::{Group, Resources};
 use dhow_types::{Error, ErrorKind, Result};
 use rustix::process::Signal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,9 +26,8 @@ impl Supervisor {
                 connection.subscribed = true;
                 return Reply::State(self.state());
             }
-            Request::Update { resources } => {
-                let no_group = || Error::new(ErrorKind::Unavailable, "the container has no control group");
-                let updated = self.group.as_ref().ok_or_else(no_group).and_then(|group| group.update(&resources));
+            Request::Update { resources, number, back } => {
+                let updated = if back { self.take_back(number) } else { self.update(&resources, number) };
                 return updated.map_or_else(|e| Reply::Failed(e.into()), |warnings| Reply::Updated { warnings });
             }
             Request::Exec(exec) => return self.exec(*exec, fds).unwrap_or_else(|e| Reply::Failed(e.into())),
@@ -55,6 +54,22 @@ impl Supervisor {
             }),
         };
         done.map_or_else(|e| Reply::Failed(e.into()), |()| Reply::Done)
+    }
+
+    fn update(&mut self, resources: &Resources, number: u64) -> Result<Vec<String>> {
+        self.undo = None;
+        let no_group = || Error::new(ErrorKind::Unavailable, "the container has no control group");
+        let (warnings, undo) = self.group.as_ref().ok_or_else(no_group)?.change(resources)?;
+        self.undo = Some((number, undo));
+        Ok(warnings)
+    }
+
+    fn take_back(&mut self, number: u64) -> Result<Vec<String>> {
+        match (&self.group, self.undo.take()) {
+            (Some(group), Some((last, undo))) if last == number => group.take_back(undo).map(|()| Vec::new()),
+            // It was never made.
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn state(&self) -> State {

@@ -120,10 +120,17 @@ pub enum Request {
     Subscribe,
     /// Answered by [`Reply::State`].
     State,
-    /// Change limits of the container's group; what is not named stays. Answered by [`Reply::Updated`]. From version 2 on.
+    /// Change limits of the container's group; what is not named stays. Answered by [`Reply::Updated`], or by a failure
+    /// that leaves all as it was. From version 2 on.
     Update {
         /// The limits.
         resources: Box<Resources>,
+        /// Names this change.
+        #[serde(default)]
+        number: u64,
+        /// Instead: take back the change of that number, if it was the last.
+        #[serde(default)]
+        back: bool,
     },
 }
 

@@ -22,7 +22,7 @@ use crate::protocol::{AttachOptions, Event, ExitStatus, MAX_CONNECTIONS, Message
 use crate::reactor::{EventFlags, Reactor, Token, Watched};
 use crate::sinks::Sink;
 use crate::stdio::{Notice, SCRATCH, Stdio, Turn};
-use dhow_cgroup::{Group, OomWatch};
+use dhow_cgroup::{Group, OomWatch, Undo};
 use dhow_runtime::seccomp::Program;
 use dhow_runtime::spec::Spec;
 use dhow_types::Result;
@@ -96,6 +96,8 @@ pub struct Supervisor {
     pub seccomp: Option<Program>,
     /// Deleted at the end.
     pub group: Option<Group>,
+    /// The last change of limits, by its number.
+    pub undo: Option<(u64, Undo)>,
     /// The epoll.
     pub reactor: Reactor,
     /// Init first, then execs.
@@ -133,6 +135,7 @@ impl Supervisor {
             exec_spec: Spec::default(),
             seccomp: None,
             group: None,
+            undo: None,
             reactor,
             processes: vec![main],
             exit: None,

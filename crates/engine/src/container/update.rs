@@ -1,11 +1,11 @@
 //! `update`: other limits and another restart policy for a container, at once if it runs.
 //!
-//! The kernel is told first, by the shim, which owns the group; then the record is written. If either fails, the kernel
-//! is told the old limits again and the record stays as it was.
+//! The kernel is told first, by the shim, which owns the group; then the record is written. If either fails, the shim sets
+//! all limits to what the kernel had before, and the record stays as it was.
 
 use super::{Container, prepare};
 use crate::config::{Resources, RestartPolicy};
-use crate::core::{Core, blocking};
+use crate::core::{Core, blocking, random};
 use crate::machine;
 use crate::pause;
 use crate::plan::update::{self, Change};
@@ -31,21 +31,23 @@ pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted
     if matches!(record.state.status, Status::Removing | Status::Dead) {
         return Err(cannot(Error::conflict("container is marked for removal and cannot be \"update\"")));
     }
-    let had = record.host.resources.clone();
-    let change = update::limits(&had, &wanted.limits, &core.facts).map_err(cannot)?;
+    let change = update::limits(&record.host.resources, &wanted.limits, &core.facts).map_err(cannot)?;
     if let Some(policy) = wanted.policy {
         update::policy(&policy, record.host.auto_remove).map_err(cannot)?;
         record.host.restart_policy = policy;
     }
     record.host.resources = change.merged.clone();
+    // Names this change, so that none but this is taken back, whoever made the last one.
+    let number = random()?.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte));
     let live = record.state.status == Status::Running && !change.is_empty();
     let mut warnings = change.warnings.clone();
     if live {
-        match tell(me, &change, &change.merged).await {
+        match tell(me, &change, number).await {
             Ok(more) => warnings.extend(more),
             Err(e) => {
                 let e = explained(core, me, e, change.merged.memory).await;
-                back(me, &change, &had).await;
+                // Nothing is left to do for a shim that answered; one that did not may be at it still.
+                back(me, number).await;
                 return Err(cannot(e));
             }
         }
@@ -56,7 +58,7 @@ pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted
         blocking(move || store.store.db().update_container(row.id.as_str(), &row.encode()?, durability)).await;
     if let Err(e) = written {
         if live {
-            back(me, &change, &had).await;
+            back(me, number).await;
         }
         return Err(cannot(e));
     }
@@ -66,20 +68,26 @@ pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted
     Ok(warnings)
 }
 
-async fn tell(me: &Container, change: &Change, all: &Resources) -> Result<Vec<String>> {
+async fn tell(me: &Container, change: &Change, number: u64) -> Result<Vec<String>> {
     let link = me.running()?;
     if me.shared().live.as_ref().is_some_and(|live| live.protocol < CAN_UPDATE) {
         return Err(Error::unavailable("it was started by an older dhow: restart the container to use this"));
     }
-    let resources = Box::new(change.of(all, &machine::numbers)?);
-    match link.call(Request::Update { resources }, Vec::new()).await? {
+    let resources = Box::new(change.of(&change.merged, &machine::numbers)?);
+    match link.call(Request::Update { resources, number, back: false }, Vec::new()).await? {
         Reply::Updated { warnings } => Ok(warnings),
         _ => Err(Error::system("the shim gave an answer to another question")),
     }
 }
 
-async fn back(me: &Container, change: &Change, had: &Resources) {
-    if let Err(e) = tell(me, change, &change.back(had)).await {
+/// Has a change taken back, if it was made.
+async fn back(me: &Container, number: u64) {
+    let taken = match me.running() {
+        Ok(link) => link.call(Request::Update { resources: Box::default(), number, back: true }, Vec::new()).await,
+        // Its limits went with it.
+        Err(_) => return,
+    };
+    if let Err(e) = taken {
         tracing::warn!("container {}: set its old limits again: {e}", me.id.short());
     }
 }

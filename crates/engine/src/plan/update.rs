@@ -89,21 +89,6 @@ impl Change {
         }
         Ok(told)
     }
-
-    /// The way back to `had`: where it had no limit, the kernel's own is said.
-    pub(crate) fn back(&self, had: &Resources) -> Resources {
-        let mut back = had.clone();
-        if back.memory == 0 {
-            (back.memory, back.memory_swap) = (-1, -1);
-        }
-        if back.cpu_shares == 0 {
-            back.cpu_shares = 1024;
-        }
-        if back.nano_cpus == 0 && back.cpu_quota == 0 {
-            back.cpu_quota = -1;
-        }
-        back
-    }
 }
 
 /// What becomes of `have`.
@@ -269,7 +254,6 @@ mod tests {
         // Pids: no limit is something to say.
         let change = limits(&have, &resources(|w| w.pids_limit = Some(0)), &Facts::for_tests()).unwrap();
         assert_eq!(change.of(&change.merged, &|_| Ok((0, 0))).unwrap().pids.unwrap().limit, Some(-1));
-        assert_eq!(change.of(&change.back(&have), &|_| Ok((0, 0))).unwrap().pids.unwrap().limit, Some(10));
         assert!(limits(&have, &Resources::default(), &Facts::for_tests()).unwrap().is_empty());
     }
 

@@ -11,6 +11,7 @@ pub const CASES: &[Case] = &[
     ("groups::a_failed_start_leaves_no_group", a_failed_start_leaves_no_group),
     ("groups::without_own_pids_the_rest_is_killed", without_own_pids_the_rest_is_killed),
     ("groups::a_signal_to_all", a_signal_to_all),
+    ("groups::a_change_of_limits_is_taken_back", a_change_of_limits_is_taken_back),
     ("groups::want_of_memory_is_told", want_of_memory_is_told),
 ];
 
@@ -80,6 +81,39 @@ fn a_signal_to_all() {
     until("the shell and two that sleep", || names(&path) == ["sh", "sleep", "sleep"]);
     container.call(Request::Signal { exec_id: None, signo: 15, all: true }).unwrap();
     assert_eq!(container.wait().exit_code, 9);
+    container.wait_gone();
+}
+
+fn a_change_of_limits_is_taken_back() {
+    let place = Place::new();
+    let path = group("back");
+    let order = place.run(&["/bin/sleep", "1000"]).with(|l| {
+        l.cgroup = Some(path.clone());
+        let resources = serde_json::json!({"pids": {"limit": 100}});
+        l.spec.linux.as_mut().unwrap().resources = Some(serde_json::from_value(resources).unwrap());
+    });
+    let mut container = order.start();
+    let limit = || Group::open(&Layout::detect().unwrap(), &path).unwrap().stats().unwrap().pids.limit;
+    let mut change = |limit: i64, number, back| {
+        let resources = Box::new(serde_json::from_value(serde_json::json!({"pids": {"limit": limit}})).unwrap());
+        let reply = container.connection.call(Request::Update { resources, number, back }, &[]).unwrap();
+        assert!(matches!(reply, Reply::Updated { .. }), "{reply:?}");
+    };
+    change(50, 1, false);
+    change(60, 2, false);
+    assert_eq!(limit(), Some(60));
+    // One that never arrived: the one before stays.
+    change(0, 3, true);
+    assert_eq!(limit(), Some(60));
+    change(70, 4, false);
+    change(0, 4, true);
+    assert_eq!(limit(), Some(60));
+    // It is taken back once.
+    change(0, 4, true);
+    change(0, 2, true);
+    assert_eq!(limit(), Some(60));
+    container.kill();
+    container.wait();
     container.wait_gone();
 }
 
