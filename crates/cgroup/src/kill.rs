@@ -20,6 +20,8 @@ use crate::path::components;
 /// How often the processes of a group are listed and killed before it has to stand still for that: each round finds what
 /// was born in the one before.
 const MAX_KILL_ROUNDS: usize = 16;
+/// The same for other signals, which do not end what forks.
+const MAX_SIGNAL_ROUNDS: usize = 3;
 /// Processes that are open at one time.
 const MAX_OPEN: usize = 256;
 
@@ -50,10 +52,16 @@ impl Group {
         done
     }
 
-    /// Sends a signal to every process that is in the group, or in groups inside, at this moment.
+    /// Sends a signal once to every process in the group and in groups inside. One that is being born may miss it.
     pub fn signal_all(&self, signo: i32) -> Result<()> {
         let Some(dir) = self.any_dir() else { return Ok(()) };
-        signal_new(&|| list(dir), signo, &mut Told::new()).map(drop)
+        let mut told = Told::new();
+        for _ in 0..MAX_SIGNAL_ROUNDS {
+            if !signal_new(&|| list(dir), signo, &mut told)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn kill_listed(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::config::{ExecRequest, ExecStart};
 use crate::container::Container;
 use crate::core::{Core, blocking, random};
+use crate::link::Link;
 use crate::plan::{self, keys, merge, resources, security};
 use crate::users;
 use crate::view::ExecView;
@@ -15,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Execs remembered per container; the oldest that ended is forgotten first.
+/// Execs remembered per container; the oldest that ended is forgotten first, then the oldest that nobody started.
 const MAX_EXECS: usize = 1024;
 /// Exit code of an exec whose container ended before it.
 const KILLED: i32 = 137;
@@ -57,21 +58,40 @@ impl Execs {
     }
     /// Finds one.
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Exec>> {
-        let missing = || Error::not_found(format!("No such exec instance: {id}"));
-        self.lock().by_id.get(id).cloned().ok_or_else(missing)
+        self.lock().by_id.get(id).cloned().ok_or_else(|| missing(id))
     }
     /// An exec's program ended. False if it is none of these.
     fn exited(&self, id: &str, code: i32) -> bool {
         let exec = self.lock().by_id.get(id).cloned();
         exec.inspect(|exec| exec.ended(code)).is_some()
     }
-    /// A container ended, and with it what ran in it.
+    /// A container ended, and with it what ran in it. What nobody started is gone: it was for that run.
     pub(crate) fn container_ended(&self, container: &ContainerId) {
-        for exec in self.lock().by_container.get(container).into_iter().flatten() {
-            if exec.state().running {
+        let mut table = self.lock();
+        let Table { by_id, by_container } = &mut *table;
+        let Some(own) = by_container.get_mut(container) else { return };
+        own.retain(|exec| {
+            let waits = exec.state().waits();
+            if waits {
+                by_id.remove(&exec.id);
+            } else if exec.state().running {
                 exec.ended(KILLED);
             }
+            !waits
+        });
+        if own.is_empty() {
+            by_container.remove(container);
         }
+    }
+    /// Takes one that is to be started, unless `may` refuses.
+    fn claim(&self, id: &str, may: impl FnOnce(&Exec, &State) -> Result<()>) -> Result<Arc<Exec>> {
+        // Under the lock, so that it is not forgotten at this moment for not being started.
+        let table = self.lock();
+        let exec = table.by_id.get(id).ok_or_else(|| missing(id))?;
+        let mut state = exec.state();
+        may(exec, &state)?;
+        state.started = true;
+        Ok(exec.clone())
     }
     /// A container is gone, and the memory of its execs.
     pub(crate) fn container_removed(&self, container: &ContainerId) {
@@ -93,16 +113,27 @@ impl Execs {
         let Table { by_id, by_container } = &mut *table;
         let own = by_container.entry(exec.container.clone()).or_default();
         if own.len() >= MAX_EXECS {
-            let Some(done) = own.iter().position(|e| e.state().exit_code.is_some()) else {
+            let ended = own.iter().position(|e| e.state().exit_code.is_some());
+            let least = ended.or_else(|| own.iter().position(|e| e.state().waits()));
+            let Some(least) = least.and_then(|at| own.remove(at)) else {
                 return Err(Error::new(ErrorKind::Exhausted, format!("a container can have {MAX_EXECS} execs")));
             };
-            if let Some(done) = own.remove(done) {
-                by_id.remove(&done.id);
-            }
+            by_id.remove(&least.id);
         }
         own.push_back(exec.clone());
         by_id.insert(exec.id.clone(), exec);
         Ok(())
+    }
+}
+
+fn missing(id: &str) -> Error {
+    Error::not_found(format!("No such exec instance: {id}"))
+}
+
+impl State {
+    /// Nobody has started it.
+    fn waits(&self) -> bool {
+        !self.started && self.exit_code.is_none()
     }
 }
 
@@ -166,22 +197,21 @@ pub(crate) fn claim(core: &Core, id: &str, start: &ExecStart) -> Result<Arc<Exec
     let exec = core.execs.find(id)?;
     let container = core.registry().find(exec.container.as_str())?;
     container.awake()?;
-    let mut state = exec.state();
-    if state.exit_code.is_some() {
-        return Err(Error::conflict(format!("exec instance {id} has already run")));
-    }
-    if state.started {
-        return Err(Error::conflict(format!("exec instance {id} is already running")));
-    }
-    if start.tty != exec.request.tty && !start.detach {
-        return Err(Error::invalid(format!(
-            "exec instance {id} was created with tty {}: start it alike",
-            exec.request.tty
-        )));
-    }
-    state.started = true;
-    drop(state);
-    Ok(exec)
+    core.execs.claim(id, |exec, state| {
+        if state.exit_code.is_some() {
+            return Err(Error::conflict(format!("exec instance {id} has already run")));
+        }
+        if state.started {
+            return Err(Error::conflict(format!("exec instance {id} is already running")));
+        }
+        if start.tty != exec.request.tty && !start.detach {
+            return Err(Error::invalid(format!(
+                "exec instance {id} was created with tty {}: start it alike",
+                exec.request.tty
+            )));
+        }
+        Ok(())
+    })
 }
 
 /// Starts one without a client.
@@ -263,7 +293,7 @@ async fn run(
 ) -> Result<i32> {
     let container = core.registry().find(exec.container.as_str())?;
     let (shared, request, same) = (core.clone(), exec.request.clone(), container.clone());
-    let process = blocking(move || process(&shared, &same, &request, size)).await?;
+    let (of, process) = blocking(move || process(&shared, &same, &request, size)).await?;
     let (attach, fds) = match client {
         Some((options, fd)) => (Some(options), vec![fd]),
         None => (None, Vec::new()),
@@ -279,7 +309,7 @@ async fn run(
     };
     // Nobody makes it stand still before the program runs.
     let _together = container.standing.read().await;
-    let link = container.awake()?;
+    let link = still(&container, &of)?;
     tell(core, &container, "exec_start", &exec.id, &exec.request.cmd);
     match link.call(Request::Exec(Box::new(launch)), fds).await? {
         Reply::ExecStarted { pid, warnings } => {
@@ -292,20 +322,30 @@ async fn run(
     }
 }
 
-/// The process, as the container's own but for what the request says.
+/// The shim of a container whose processes do not stand still, if it is `of`.
+pub(crate) fn still(container: &Container, of: &Arc<Link>) -> Result<Arc<Link>> {
+    let link = container.awake()?;
+    match Arc::ptr_eq(&link, of) {
+        true => Ok(link),
+        // It was started again meanwhile.
+        false => Err(Error::conflict(format!("container {} is not running", container.id))),
+    }
+}
+
+/// The process, as the container's own but for what the request says. It is only for the shim that comes with it: what
+/// was looked up by the number of its process is right if that shim can start it, because then the process is there.
 pub(crate) fn process(
     core: &Core,
     container: &Container,
     request: &ExecRequest,
     size: Option<(u16, u16)>,
-) -> Result<Process> {
+) -> Result<(Arc<Link>, Process)> {
+    let (link, pid) = container.first()?;
     let record = container.record();
-    let root = format!("/proc/{}/root", record.state.pid);
+    let root = format!("/proc/{pid}/root");
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(std::io::Error::from)
         .with_context(|| format!("reach the files of container {}", record.id.short()))?;
-    // The process id was not given to another process meanwhile.
-    container.running()?;
     let root = View::from_fd(root);
     let identity = match request.user.as_str() {
         "" => users::of_tree(&root, &record.config.user, &record.host.group_add)?,
@@ -322,7 +362,7 @@ pub(crate) fn process(
     let security = security::parse(&record.host.security_opt)?;
     let size = size.or(request.console_size);
     let cwd = [&request.working_dir, &record.config.working_dir].into_iter().find(|d| !d.is_empty());
-    Ok(Process {
+    let process = Process {
         terminal: request.tty,
         console_size: size.map(|(height, width)| ConsoleSize { height, width }),
         user: User { uid: identity.uid, gid: identity.gid, umask: None, additional_gids: identity.groups },
@@ -333,7 +373,8 @@ pub(crate) fn process(
         rlimits: record.host.resources.ulimits.iter().map(resources::rlimit).collect::<Result<_>>()?,
         no_new_privileges: security.no_new_privileges.unwrap_or(core.settings.hardened),
         ..Process::default()
-    })
+    };
+    Ok((link, process))
 }
 
 /// What is known about one.
@@ -357,7 +398,7 @@ pub(crate) async fn inspect(core: &Arc<Core>, id: &str) -> Result<ExecView> {
     })
 }
 
-fn link(core: &Core, exec: &Exec) -> Result<Arc<crate::link::Link>> {
+fn link(core: &Core, exec: &Exec) -> Result<Arc<Link>> {
     core.registry().find(exec.container.as_str())?.running()
 }
 
@@ -386,17 +427,23 @@ mod tests {
         let execs = Execs::default();
         let [a, b] = [[1; 32], [2; 32]].map(ContainerId::from_raw);
         execs.add(exec(&b, 0)).unwrap();
+        let id = |number: usize| format!("{}-{number}", a.short());
         for number in 0..MAX_EXECS {
             execs.add(exec(&a, number)).unwrap();
         }
-        assert_eq!(execs.add(exec(&a, MAX_EXECS)).unwrap_err().kind(), ErrorKind::Exhausted);
-        let id = |number: usize| format!("{}-{number}", a.short());
+        execs.claim(&id(0), |_, _| Ok(())).unwrap();
         execs.exited(&id(5), 0);
         execs.exited(&id(3), 1);
         execs.add(exec(&a, MAX_EXECS)).unwrap();
         assert!(execs.find(&id(3)).is_err(), "the older of the two that ended");
         assert_eq!(execs.find(&id(5)).unwrap().state().exit_code, Some(0));
         assert_eq!(execs.alive(&a).len(), MAX_EXECS - 1);
+        // The other one that ended, then the oldest that waits; what was started stays.
+        for number in 1..=2 {
+            execs.add(exec(&a, MAX_EXECS + number)).unwrap();
+        }
+        assert_eq!([0, 1, 2, 5].map(|number| execs.find(&id(number)).is_ok()), [true, false, true, false]);
+        assert_eq!(execs.claim(&id(1), |_, _| Ok(())).unwrap_err().text(), format!("No such exec instance: {}", id(1)));
         execs.container_removed(&a);
         assert!(execs.find(&id(5)).is_err() && execs.alive(&a).is_empty());
         assert_eq!(execs.alive(&b).len(), 1);
@@ -404,14 +451,35 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_ends_with_its_container() {
+    fn more_than_can_be_remembered_do_not_run_at_once() {
         let execs = Execs::default();
         let a = ContainerId::from_raw([1; 32]);
-        let (running, waiting) = (exec(&a, 0), exec(&a, 1));
-        running.state().running = true;
-        execs.add(running.clone()).unwrap();
-        execs.add(waiting.clone()).unwrap();
+        for number in 0..MAX_EXECS {
+            let exec = exec(&a, number);
+            exec.state().started = true;
+            execs.add(exec).unwrap();
+        }
+        assert_eq!(execs.add(exec(&a, MAX_EXECS)).unwrap_err().kind(), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn what_runs_ends_with_its_container_and_what_waits_is_gone() {
+        let execs = Execs::default();
+        let [a, b] = [[1; 32], [2; 32]].map(ContainerId::from_raw);
+        let [running, waiting, over, other] = [exec(&a, 0), exec(&a, 1), exec(&a, 2), exec(&b, 0)];
+        {
+            let mut state = running.state();
+            (state.started, state.running) = (true, true);
+        }
+        over.ended(3);
+        for exec in [&running, &waiting, &over, &other] {
+            execs.add(exec.clone()).unwrap();
+        }
         execs.container_ended(&a);
-        assert_eq!((running.state().exit_code, waiting.state().exit_code), (Some(KILLED), None));
+        assert_eq!((running.state().exit_code, over.state().exit_code), (Some(KILLED), Some(3)));
+        assert_eq!(execs.find(&waiting.id).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(execs.claim(&waiting.id, |_, _| Ok(())).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(execs.find(&running.id).is_ok() && execs.find(&other.id).is_ok());
+        assert_eq!(execs.alive(&a), Vec::<String>::new());
     }
 }

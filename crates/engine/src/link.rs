@@ -78,6 +78,12 @@ impl Link {
         answer
     }
 
+    /// Whether the container's process is still there, or at least not collected: whatever was reached by its number
+    /// before is its own then, because nobody else could get the number.
+    pub(crate) async fn holds(&self) -> bool {
+        matches!(self.call(Request::Signal { exec_id: None, signo: 0, all: false }, Vec::new()).await, Ok(Reply::Done))
+    }
+
     /// Whether the shim is gone.
     pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()

@@ -80,9 +80,7 @@ async fn collect(core: Arc<Core>, container: Arc<Container>, request: StatsReque
 
 /// What a container has used so far; `None` if it does not run. Blocks.
 fn sample(core: &Core, container: &Container) -> Result<Option<Used>> {
-    if container.running().is_err() {
-        return Ok(None);
-    }
+    let Ok((link, pid)) = container.first() else { return Ok(None) };
     let record = container.record();
     let group = match record.cgroup {
         Some(_) => pause::group(core, &record)?.stats()?,
@@ -93,8 +91,11 @@ fn sample(core: &Core, container: &Container) -> Result<Option<Used>> {
     // A container on the machine's own network has no traffic of its own.
     let networks = match record.config.network_disabled || record.host.network_mode == "host" {
         true => None,
-        false => std::fs::read_to_string(format!("/proc/{}/net/dev", record.state.pid)).ok().map(|text| devices(&text)),
+        false => std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok().map(|text| devices(&text)),
     };
+    // What ended meanwhile may have left its number to a process of another network.
+    let Ok((same, _)) = container.first() else { return Ok(None) };
+    let networks = networks.filter(|_| Arc::ptr_eq(&same, &link));
     let memory_total = crate::info::memory();
     Ok(Some(Used { group, system_ns, online_cpus, memory_total, networks }))
 }

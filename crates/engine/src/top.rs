@@ -6,7 +6,7 @@ use crate::machine::read;
 use crate::pause;
 use crate::plan::top::{self, Machine, Process};
 use dhow_types::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most processes told of.
@@ -36,10 +36,12 @@ pub(crate) fn top(core: &Core, container: &Arc<Container>, args: &str) -> Result
     pids.dedup();
     pids.truncate(MAX_PROCESSES);
     let (machine, boot) = (machine(), boot());
-    // One that has ended meanwhile is not told of.
-    let processes = pids
+    let found: Vec<Process> = pids.into_iter().filter_map(|pid| process(pid, boot)).collect();
+    // One that has ended meanwhile is not told of, and neither is who got its number.
+    let still: BTreeSet<i32> = group.pids(true).map_err(cannot)?.into_iter().collect();
+    let processes = found
         .into_iter()
-        .filter_map(|pid| process(pid, boot))
+        .filter(|p| still.contains(&p.pid))
         .map(|p| columns.iter().map(|column| (column.cell)(&p, &machine)).collect());
     Ok(TopView { titles: columns.iter().map(|c| c.title.to_owned()).collect(), processes: processes.collect() })
 }

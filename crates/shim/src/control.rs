@@ -13,9 +13,6 @@ use dhow_types::{Error, ErrorKind, Result};
 use rustix::process::Signal;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Processes signalled at once by `Signal { all }`; a container with more gets them in the next round.
-const SIGNAL_ROUNDS: usize = 3;
-
 impl Supervisor {
     /// Carries a request out and says how it went.
     pub fn answer(&mut self, request: Request, mut fds: Vec<Option<OwnedFd>>, connection: &mut Connection) -> Reply {
@@ -195,23 +192,5 @@ pub fn own_pid() -> i32 {
 
 /// To every process of the group. SIGKILL is final; others may miss a process that is being born.
 fn signal_all(group: &Group, signo: i32) -> Result<()> {
-    if signo == Signal::KILL.as_raw() {
-        return group.kill_all();
-    }
-    let mut told = std::collections::BTreeSet::new();
-    for _ in 0..SIGNAL_ROUNDS {
-        let mut news = false;
-        for pid in group.pids(true)? {
-            if told.insert(pid) {
-                news = true;
-                if let Some(pidfd) = exit::open_pidfd(pid) {
-                    exit::signal(pidfd.as_fd(), signo)?;
-                }
-            }
-        }
-        if !news {
-            break;
-        }
-    }
-    Ok(())
+    if signo == Signal::KILL.as_raw() { group.kill_all() } else { group.signal_all(signo) }
 }

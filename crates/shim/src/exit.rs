@@ -3,7 +3,7 @@
 use crate::protocol::ExitStatus;
 use dhow_types::{Context, Error, Result};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -99,11 +99,6 @@ pub fn signal(pidfd: BorrowedFd<'_>, signo: i32) -> Result<bool> {
         }
         Err(e) => Err(e).with_context(|| format!("send signal {signo}")),
     }
-}
-
-/// A pidfd of the process `pid`, for a signal that cannot hit another one.
-pub fn open_pidfd(pid: i32) -> Option<std::os::fd::OwnedFd> {
-    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
 #[cfg(test)]

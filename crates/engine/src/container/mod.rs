@@ -30,6 +30,7 @@ pub(crate) mod create;
 mod doom;
 mod exit;
 mod health;
+mod join;
 mod log;
 pub(crate) mod logging;
 mod prepare;
@@ -213,6 +214,16 @@ impl Container {
         let shared = self.shared();
         match (&shared.live, shared.record.state.status) {
             (Some(live), Status::Running) => Ok(live.link.clone()),
+            _ => Err(Error::conflict(format!("container {} is not running", self.id))),
+        }
+    }
+
+    /// The shim of a running container, and the number of the process that this shim started.
+    pub(crate) fn first(&self) -> Result<(Arc<Link>, i32)> {
+        let shared = self.shared();
+        let state = &shared.record.state;
+        match (&shared.live, state.status) {
+            (Some(live), Status::Running) if state.pid > 0 => Ok((live.link.clone(), state.pid)),
             _ => Err(Error::conflict(format!("container {} is not running", self.id))),
         }
     }

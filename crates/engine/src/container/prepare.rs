@@ -2,6 +2,7 @@
 //! the zygote. Each step that leaves something behind registers its undo.
 
 use super::attach::Pending;
+use super::join::{Joins, not_joined};
 use crate::config::HostConfig;
 use crate::core::Core;
 use crate::layers::Layers;
@@ -28,17 +29,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Containers whose namespaces this one joins, found by the task.
-#[derive(Debug, Default)]
-pub(super) struct Joins {
-    /// The network's: its process, and its files in `/etc`.
-    pub(super) network: Option<(i32, NetworkFiles)>,
-    /// The process of the one whose processes are seen.
-    pub(super) pid: Option<i32>,
-    /// The process and the shared memory of the one whose IPC is shared.
-    pub(super) ipc: Option<(i32, PathBuf)>,
-}
 
 /// A start that waits for the shim's answer.
 pub(super) struct Prepared {
@@ -67,7 +57,8 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     let mode =
         if record.config.network_disabled { modes::Network::None } else { modes::network(&record.host.network_mode)? };
     let mut address = None;
-    match (&mode, &joins.network) {
+    let (netns, files) = joins.network.map_or((None, None), |(netns, files)| (Some(netns), Some(files)));
+    match (&mode, netns) {
         (modes::Network::Bridge, _) => {
             let ports = plan::ports::published(&record.config, &record.host)?;
             let connected = core.network.connect(&record.id, &ports, record.mac);
@@ -79,22 +70,23 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
             join(NamespaceKind::Network, netns);
         }
         (modes::Network::None, _) => join(NamespaceKind::Network, dhow_net::loopback_netns()?),
-        (modes::Network::Container(_), Some((pid, _))) => join(NamespaceKind::Network, namespace(*pid, "net")?),
+        (modes::Network::Container(_), Some(netns)) => join(NamespaceKind::Network, netns),
         (modes::Network::Container(name), None) => return Err(not_joined(name)),
         (modes::Network::Host, _) => {}
     }
-    if let Some(pid) = joins.pid {
-        join(NamespaceKind::Pid, namespace(pid, "pid")?);
+    if let Some(pids) = joins.pid {
+        join(NamespaceKind::Pid, pids);
     }
-    if let Some((pid, _)) = &joins.ipc {
-        join(NamespaceKind::Ipc, namespace(*pid, "ipc")?);
-    }
+    let shared = joins.ipc.map(|(ipc, shm)| {
+        join(NamespaceKind::Ipc, ipc);
+        shm
+    });
 
-    let files = match joins.network {
-        Some((_, files)) => files,
+    let files = match files {
+        Some(files) => files,
         None => write_files(core, &record, address, mode == modes::Network::Host)?,
     };
-    let shm = shared_memory(core, &record, joins.ipc.map(|(_, shm)| shm), &mut undo)?;
+    let shm = shared_memory(core, &record, shared, &mut undo)?;
     make_sources(&record)?;
     let devices =
         if record.host.privileged { machine::all_devices()? } else { machine::mapped(&record.host.resources.devices)? };
@@ -196,15 +188,6 @@ fn held_by(core: &Core, id: &ContainerId, ports: &[PortBinding], error: Error) -
         Some(holder) => error.clone().with_text(format!("{error} ({})", holder.record().name)),
         None => error,
     }
-}
-
-pub(super) fn not_joined(name: &str) -> Error {
-    Error::conflict(format!("cannot join the namespaces of a non running container: {name}"))
-}
-
-fn namespace(pid: i32, kind: &str) -> Result<OwnedFd> {
-    let path = format!("/proc/{pid}/ns/{kind}");
-    std::fs::File::open(&path).map(OwnedFd::from).with_context(|| format!("open the namespace {path}"))
 }
 
 /// The root for the shim, and the directories it is made of, without what the container wrote.

@@ -137,7 +137,7 @@ async fn begin(core: &Arc<Core>, me: &Arc<Container>, check: &Check) -> Result<o
     exec::tell(core, me, "exec_create", &exec_id, &check.command);
     exec::tell(core, me, "exec_start", &exec_id, &check.command);
     let (shared, same) = (core.clone(), me.clone());
-    let process = blocking(move || exec::process(&shared, &same, &request, None)).await?;
+    let (of, process) = blocking(move || exec::process(&shared, &same, &request, None)).await?;
     let launch = Exec {
         exec_id: exec_id.clone(),
         process,
@@ -150,7 +150,7 @@ async fn begin(core: &Arc<Core>, me: &Arc<Container>, check: &Check) -> Result<o
             timeout_ms: Some(u64::try_from(check.timeout.as_millis()).unwrap_or(u64::MAX)),
         }),
     };
-    let link = me.awake()?;
+    let link = exec::still(me, &of)?;
     let (tx, rx) = oneshot::channel();
     // Before the start, because its end may be told at once.
     me.shared().probe = Some(Box::new(Slot { exec_id, end: tx }));

@@ -1,19 +1,17 @@
 //! `start`: what comes before and after the shim's answer.
 
-use super::prepare::{self, Joins, Prepared};
+use super::join;
+use super::prepare::{self, Prepared};
 use super::restart::{self, Over};
 use super::{By, Container, Live, Shared, exit, health};
 use crate::core::{Core, blocking};
 use crate::events;
 use crate::link::{Link, answer};
-use crate::plan::modes;
-use crate::plan::spec::NetworkFiles;
 use crate::record::Marks;
 use crate::view::Status;
 use dhow_shim::protocol::{self, Reply};
 use dhow_store::Durability;
 use dhow_types::{Error, ErrorKind, Result};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +88,7 @@ async fn becomes(me: &Container, most: Duration, is: impl Fn(&Shared) -> bool) -
 }
 
 async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
-    let joins = joins(core, me)?;
+    let joins = join::joins(core, me).await?;
     let (mut record, clients) = {
         let mut shared = me.shared();
         shared.starting = true;
@@ -143,57 +141,6 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     events::begun(core, &record);
     health::begin(core, me);
     Ok(())
-}
-
-/// The containers whose namespaces this one joins, as far as they run.
-fn joins(core: &Core, me: &Container) -> Result<Joins> {
-    let record = me.record();
-    let running = |name: &str| -> Result<(Arc<Container>, i32)> {
-        let other = core.registry().find(name)?;
-        let pid = other.shared().record.state.pid;
-        match other.status() {
-            Status::Running if pid > 0 => Ok((other, pid)),
-            _ => Err(prepare::not_joined(name)),
-        }
-    };
-    let mut joins = Joins::default();
-    if let modes::Network::Container(name) = modes::network(&record.host.network_mode)? {
-        let (other, pid) = running(&name)?;
-        let dir = core.dirs.container(&files_of(core, &other)?);
-        let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-        let files = NetworkFiles { resolv_conf: path("resolv.conf"), hostname: path("hostname"), hosts: path("hosts") };
-        joins.network = Some((pid, files));
-    }
-    if let modes::Pid::Container(name) = modes::pid(&record.host.pid_mode)? {
-        joins.pid = Some(running(&name)?.1);
-    }
-    if let modes::Ipc::Container(name) = modes::ipc(&record.host.ipc_mode)? {
-        let (other, pid) = running(&name)?;
-        let theirs = other.record().host.ipc_mode;
-        let shm: PathBuf = match modes::ipc(&theirs)? {
-            modes::Ipc::Shareable => core.dirs.shm(&other.id),
-            _ => {
-                return Err(Error::conflict(format!(
-                    "cannot join IPC of container {name}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
-                )));
-            }
-        };
-        joins.ipc = Some((pid, shm));
-    }
-    Ok(joins)
-}
-
-/// Whose files a container uses: those of the first in a chain of joined networks.
-fn files_of(core: &Core, container: &Arc<Container>) -> Result<dhow_types::ContainerId> {
-    const MAX_CHAIN: usize = 64;
-    let mut at = container.clone();
-    for _ in 0..MAX_CHAIN {
-        match modes::network(&at.record().host.network_mode)? {
-            modes::Network::Container(name) => at = core.registry().find(&name)?,
-            _ => return Ok(at.id.clone()),
-        }
-    }
-    Err(Error::invalid(format!("more than {MAX_CHAIN} containers join each other's network")))
 }
 
 /// Records why a start failed. Exit codes are Docker's. True if the container removed itself.
