@@ -45,5 +45,5 @@ pub use mounts::GroupMount;
 pub use oom::OomWatch;
 pub use path::{GroupPath, Parent};
 pub use resources::Resources;
-pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};
+pub use stats::{CpuStats, HugetlbStats, IoKind, IoStats, MemoryStats, PidsStats, Stats};
 pub use undo::Undo;

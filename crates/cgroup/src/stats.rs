@@ -75,6 +75,17 @@ pub struct PidsStats {
     pub limit: Option<u64>,
 }
 
+/// One kind of traffic with a block device, with v1. Some are parts of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoKind {
+    /// The kernel's name.
+    pub name: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Operations.
+    pub operations: u64,
+}
+
 /// Traffic with one block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoStats {
@@ -90,6 +101,9 @@ pub struct IoStats {
     pub reads: u64,
     /// Write operations.
     pub writes: u64,
+    /// With v1: every kind of traffic that the kernel counts (Read, Write, Sync, Async, Discard, Total), in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<IoKind>,
 }
 
 /// Huge pages of one size.
@@ -181,10 +195,13 @@ impl Group {
         {
             stats.io = parse_v2_io(&text(dir, "io.stat")?);
         } else if let Some((_, dir)) = self.member("blkio") {
-            stats.io = parse_v1_io(
-                &text(dir, "blkio.throttle.io_service_bytes_recursive")?,
-                &text(dir, "blkio.throttle.io_serviced_recursive")?,
-            );
+            // With groups inside, where the kernel counts those, too.
+            let of = |file: &str| match text(dir, &format!("{file}_recursive"))? {
+                all if all.is_empty() => text(dir, file),
+                all => Ok(all),
+            };
+            stats.io =
+                parse_v1_io(&of("blkio.throttle.io_service_bytes")?, &of("blkio.throttle.io_serviced")?);
         }
         if let Some((h, dir)) = self.member("hugetlb") {
             stats.hugetlb = hugetlb(h.version(), dir)?;
@@ -273,19 +290,26 @@ fn parse_v1_io(bytes: &str, operations: &str) -> Vec<IoStats> {
     for (text, in_bytes) in [(bytes, true), (operations, false)] {
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
-            let [device, operation, value] = words[..] else { continue };
+            // The sum of all devices comes last, and has no number of one.
+            let [device, name, value] = words[..] else { continue };
             let Some((Ok(major), Ok(minor))) = device.split_once(':').map(|(a, b)| (a.parse(), b.parse())) else {
                 continue;
             };
             let Ok(value) = value.parse::<u64>() else { continue };
             let io = all.entry((major, minor)).or_insert(IoStats { major, minor, ..IoStats::default() });
-            match (operation, in_bytes) {
+            match (name, in_bytes) {
                 ("Read", true) => io.read_bytes = value,
                 ("Write", true) => io.write_bytes = value,
                 ("Read", false) => io.reads = value,
                 ("Write", false) => io.writes = value,
                 _ => {}
             }
+            let at = io.kinds.iter().position(|kind| kind.name == name).unwrap_or_else(|| {
+                io.kinds.push(IoKind { name: name.to_owned(), ..IoKind::default() });
+                io.kinds.len() - 1
+            });
+            let kind = &mut io.kinds[at];
+            *(if in_bytes { &mut kind.bytes } else { &mut kind.operations }) = value;
         }
     }
     all.into_values().collect()
@@ -297,12 +321,16 @@ mod tests {
 
     #[test]
     fn block_io_has_one_shape() {
-        let want = IoStats { major: 8, minor: 1, read_bytes: 10, write_bytes: 20, reads: 3, writes: 4 };
+        let want =
+            IoStats { major: 8, minor: 1, read_bytes: 10, write_bytes: 20, reads: 3, writes: 4, ..IoStats::default() };
         let v2 = "8:1 rbytes=10 wbytes=20 rios=3 wios=4 dbytes=0 dios=0\nnonsense\n";
         assert_eq!(parse_v2_io(v2), std::slice::from_ref(&want));
-        let bytes = "8:1 Read 10\n8:1 Write 20\n8:1 Sync 30\n8:1 Total 30\nTotal 30\n";
-        let operations = "8:1 Read 3\n8:1 Write 4\n8:1 Total 7\nTotal 7\n";
-        assert_eq!(parse_v1_io(bytes, operations), [want]);
+        let bytes = "8:1 Read 10\n8:1 Write 20\n8:1 Sync 25\n8:1 Discard 9\n8:1 Total 30\nTotal 30\n";
+        let operations = "8:1 Read 3\n8:1 Write 4\n8:1 Sync 5\n8:1 Discard 1\n8:1 Total 7\nTotal 7\n";
+        let [got] = &parse_v1_io(bytes, operations)[..] else { panic!() };
+        assert_eq!(IoStats { kinds: Vec::new(), ..got.clone() }, want);
+        let kinds: Vec<_> = got.kinds.iter().map(|k| (k.name.as_str(), k.bytes, k.operations)).collect();
+        assert_eq!(kinds, [("Read", 10, 3), ("Write", 20, 4), ("Sync", 25, 5), ("Discard", 9, 1), ("Total", 30, 7)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub use health::{HealthStatus, HealthView, Probe};
 pub use words::human_duration;
 
 use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};
-pub use dhow_cgroup::{IoStats, MemoryStats, Stats as GroupStats};
+pub use dhow_cgroup::{IoKind, IoStats, MemoryStats, Stats as GroupStats};
 use dhow_types::{ContainerId, Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

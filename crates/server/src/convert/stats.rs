@@ -1,7 +1,7 @@
 //! Docker's document of what a container uses. Its lists of memory's kinds are fixed: what the kernel does not tell is 0.
 
 use super::time;
-use dhow_engine::view::{StatsView, Traffic, Used};
+use dhow_engine::view::{IoKind, IoStats, StatsView, Traffic, Used};
 use serde_json::{Map, Value, json};
 
 /// Kinds of memory with cgroup v1.
@@ -185,20 +185,17 @@ fn io(used: Option<&Used>) -> Value {
     let nothing = if v1 { json!([]) } else { Value::Null };
     let mut out: Map<String, Value> = LISTS.iter().map(|name| ((*name).to_owned(), nothing.clone())).collect();
     let devices = used.map_or(&[][..], |used| &used.group.io);
-    let words = if v1 { ["Read", "Write"] } else { ["read", "write"] };
-    let list = |of: fn(&dhow_engine::view::IoStats) -> [u64; 2]| -> Value {
-        let rows = devices.iter().flat_map(|d| {
-            let rows = words.iter().zip(of(d));
-            let row = |(op, value)| json!({"major": d.major, "minor": d.minor, "op": op, "value": value});
-            rows.map(row).collect::<Vec<_>>()
-        });
-        rows.collect()
+    let row = |d: &IoStats, op: &str, value: u64| json!({"major": d.major, "minor": d.minor, "op": op, "value": value});
+    // Of v1 all kinds that the kernel has, in its words; of v2 two, in Docker's.
+    let kinds = |of: fn(&IoKind) -> u64| -> Value {
+        devices.iter().flat_map(|d| d.kinds.iter().map(move |kind| row(d, &kind.name, of(kind)))).collect()
     };
-    if !devices.is_empty() {
-        out.insert(LISTS[0].to_owned(), list(|d| [d.read_bytes, d.write_bytes]));
-        if v1 {
-            out.insert(LISTS[1].to_owned(), list(|d| [d.reads, d.writes]));
-        }
+    if v1 {
+        out.insert(LISTS[0].to_owned(), kinds(|kind| kind.bytes));
+        out.insert(LISTS[1].to_owned(), kinds(|kind| kind.operations));
+    } else if !devices.is_empty() {
+        let bytes = devices.iter().flat_map(|d| [row(d, "read", d.read_bytes), row(d, "write", d.write_bytes)]);
+        out.insert(LISTS[0].to_owned(), bytes.collect());
     }
     out.into()
 }
@@ -219,7 +216,7 @@ fn traffic(t: &Traffic) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dhow_engine::view::{GroupStats, IoStats, MemoryStats};
+    use dhow_engine::view::{GroupStats, MemoryStats};
 
     fn view(used: Option<Used>) -> StatsView {
         let id = "ab".repeat(32).parse().unwrap();
@@ -235,7 +232,12 @@ mod tests {
     fn used(stat: &[(&str, u64)]) -> Used {
         let mut group = GroupStats::default();
         group.cpu.usage_ns = 5;
-        group.io = vec![IoStats { major: 8, minor: 1, read_bytes: 10, write_bytes: 20, reads: 3, writes: 4 }];
+        let kind = |name: &str, bytes, operations| IoKind { name: name.to_owned(), bytes, operations };
+        let kinds = match stat.iter().any(|(name, _)| *name == "total_rss") {
+            true => vec![kind("Read", 10, 3), kind("Write", 20, 4), kind("Discard", 9, 1), kind("Total", 39, 8)],
+            false => Vec::new(),
+        };
+        group.io = vec![IoStats { major: 8, minor: 1, read_bytes: 10, write_bytes: 20, reads: 3, writes: 4, kinds }];
         group.pids.current = 2;
         group.memory = Some(MemoryStats {
             usage: 1000,
@@ -267,7 +269,16 @@ mod tests {
         assert_eq!(v1["memory_stats"]["max_usage"], 2000);
         assert_eq!((&v1["memory_stats"]["failcnt"], &v1["memory_stats"]["limit"]), (&json!(7), &json!(5000)));
         assert_eq!(v1["pids_stats"], json!({"current": 2}));
-        assert_eq!(v1["blkio_stats"]["io_serviced_recursive"][1]["value"], 4);
+        let kinds = |list: &str| -> Vec<(String, u64)> {
+            let rows = v1["blkio_stats"][list].as_array().unwrap().iter();
+            rows.map(|row| (row["op"].as_str().unwrap().to_owned(), row["value"].as_u64().unwrap())).collect()
+        };
+        let want = |values: [u64; 4]| -> Vec<(String, u64)> {
+            ["Read", "Write", "Discard", "Total"].map(str::to_owned).into_iter().zip(values).collect()
+        };
+        assert_eq!(kinds("io_service_bytes_recursive"), want([10, 20, 9, 39]));
+        assert_eq!(kinds("io_serviced_recursive"), want([3, 4, 1, 8]));
+        assert_eq!(v1["blkio_stats"]["io_serviced_recursive"][1]["minor"], 1);
         assert_eq!(v1["blkio_stats"]["io_merged_recursive"], json!([]));
 
         let v2 = document(&view(Some(used(&[
