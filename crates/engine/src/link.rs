@@ -30,7 +30,22 @@ pub(crate) enum Report {
     Gone,
 }
 
-type Waiting = Mutex<HashMap<u64, oneshot::Sender<Reply>>>;
+/// Called with an answer as it is read, before the events that come behind it.
+pub(crate) type Note = Box<dyn FnOnce(&Reply) + Send>;
+
+/// Who waits for an answer.
+struct Caller {
+    tx: oneshot::Sender<Reply>,
+    note: Option<Note>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("tx", &self.tx).finish_non_exhaustive()
+    }
+}
+
+type Waiting = Mutex<HashMap<u64, Caller>>;
 
 /// A connection to one shim.
 #[derive(Debug)]
@@ -55,7 +70,7 @@ impl Link {
         stream.set_nonblocking(true).context("prepare the shim's connection")?;
         let stream = Arc::new(UnixStream::from_std(stream).context("prepare the shim's connection")?);
         let (first, reply) = oneshot::channel();
-        let waiting = Arc::new(Mutex::new(HashMap::from([(FIRST, first)])));
+        let waiting = Arc::new(Mutex::new(HashMap::from([(FIRST, Caller { tx: first, note: None })])));
         let (ended, closed) = watch::channel(false);
         tokio::spawn(read(stream.clone(), waiting.clone(), ended, report));
         Ok((Arc::new(Link { stream, seq: AtomicU64::new(FIRST), waiting, closed }), reply))
@@ -63,9 +78,14 @@ impl Link {
 
     /// Asks and waits for the answer; a failure of the shim's becomes the error it carries.
     pub(crate) async fn call(&self, request: Request, fds: Vec<OwnedFd>) -> Result<Reply> {
+        self.call_noting(request, fds, None).await
+    }
+
+    /// As [`Link::call`]; `note` is called with the answer, also if nobody waits for it any more.
+    pub(crate) async fn call_noting(&self, request: Request, fds: Vec<OwnedFd>, note: Option<Note>) -> Result<Reply> {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let (tx, rx) = oneshot::channel();
-        lock(&self.waiting).insert(seq, tx);
+        lock(&self.waiting).insert(seq, Caller { tx, note });
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let sent = send_request(&*self.stream, seq, request, &borrowed);
         if *self.closed.borrow() || sent.is_err() {
@@ -109,7 +129,7 @@ fn gone() -> Error {
     Error::new(ErrorKind::Unavailable, "the container's shim is gone")
 }
 
-fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Reply>>> {
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, Caller>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -129,7 +149,11 @@ where
         loop {
             match decoder.next_frame() {
                 Ok(Some(Message::Reply { seq, reply })) => {
-                    if let Some(tx) = lock(&waiting).remove(&seq) {
+                    let caller = lock(&waiting).remove(&seq);
+                    if let Some(Caller { tx, note }) = caller {
+                        if let Some(note) = note {
+                            note(&reply);
+                        }
                         let _ = tx.send(reply);
                     }
                 }

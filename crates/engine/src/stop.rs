@@ -30,6 +30,8 @@ const MAX_OWN_REMOVAL: Duration = Duration::from_secs(30);
 const MAX_REMOVE_ROUNDS: usize = 8;
 /// What came with it: [`Request::Stop`].
 const KNOWS_STOP: u32 = 2;
+/// What events say of a stop signal that is neither handled nor blocked, and of a stop that did not wait for it.
+const UNHEEDED: (&str, &str) = ("unheeded", "true");
 
 /// Sends a signal (`KILL` if `None`); after SIGKILL waits for the end.
 pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Result<()> {
@@ -42,7 +44,10 @@ pub(crate) async fn kill(core: &Arc<Core>, name: &str, text: Option<&str>) -> Re
     let last = signal::thaws(number, configured(&container));
     match by_hand(&container, last).await.map_err(refused)? {
         Seen { run: Some(run), .. } if number == signal::KILL => end(core, &container, run).await.map_err(refused),
-        Seen { run: Some(run), .. } => send(core, &container, run, number, How::Plain).await.map(drop).map_err(refused),
+        Seen { run: Some(run), .. } => {
+            let how = if number == configured(&container).unwrap_or(signal::TERM) { How::Stop } else { How::Plain };
+            send(core, &container, run, number, how).await.map(drop).map_err(refused)
+        }
         // It has just ended.
         Seen { status: Status::Removing, .. } => container.running().map(drop).map_err(refused),
         // It waited for its next start, and waits no longer if it was to end.
@@ -89,14 +94,26 @@ async fn send(
         live.killed |= kills;
         (live.link.clone(), live.protocol)
     };
-    let request = match how {
-        How::Stop if protocol >= KNOWS_STOP => Request::Stop { signo },
-        // The whole group, because the kernel spares what left the process tree.
-        _ => Request::Signal { exec_id: None, signo, all: kills && container.record().cgroup.is_some() },
+    let sent = match how {
+        How::Stop if protocol >= KNOWS_STOP => {
+            let (core, container) = (core.clone(), container.clone());
+            // When the answer is read, which the shim gives before it tells of the end.
+            let note = move |reply: &Reply| {
+                if let Reply::Stopping { unheeded } = reply {
+                    told(&core, &container, signo, unheeded.is_some());
+                }
+            };
+            link.call_noting(Request::Stop { signo }, Vec::new(), Some(Box::new(note))).await
+        }
+        _ => {
+            // Before it is sent: the end that it causes comes after it.
+            told(core, container, signo, false);
+            // The whole group, because the kernel spares what left the process tree.
+            let all = kills && container.record().cgroup.is_some();
+            link.call(Request::Signal { exec_id: None, signo, all }, Vec::new()).await
+        }
     };
-    // Before it is sent: the end that it causes comes after it.
-    core.events.container(&container.record(), "kill", &[("signal", &signo.to_string())]);
-    let sent = tell(container, &link, request).await;
+    let sent = answered(container, &link, sent);
     if sent.is_err()
         && let Some(live) = container.shared().of_run(run).filter(|_| kills)
     {
@@ -115,8 +132,15 @@ fn not_running(container: &Container) -> Error {
     Error::conflict(format!("container {} is not running", container.id))
 }
 
-async fn tell(container: &Container, link: &Link, request: Request) -> Result<Option<Unheeded>> {
-    match link.call(request, Vec::new()).await {
+/// The event of a signal that was sent.
+fn told(core: &Core, container: &Container, signo: i32, unheeded: bool) {
+    let signo = signo.to_string();
+    let more = [("signal", signo.as_str()), UNHEEDED];
+    core.events.container(&container.record(), "kill", if unheeded { &more } else { &more[..1] });
+}
+
+fn answered(container: &Container, link: &Link, answer: Result<Reply>) -> Result<Option<Unheeded>> {
+    match answer {
         Ok(Reply::Stopping { unheeded }) => Ok(unheeded),
         Ok(_) => Ok(None),
         // It has just ended, possibly so that its shim is gone already.
@@ -181,7 +205,7 @@ async fn finish(
     text.filter(|t| !t.is_empty()).map(signal::parse).transpose()?;
     let Some(run) = by_hand(container, true).await?.run else { return Ok(None) };
     let note = halt(core, container, run, timeout, text).await?;
-    core.events.container(&container.record(), "stop", &[]);
+    core.events.container(&container.record(), "stop", if note.is_some() { &[UNHEEDED] } else { &[] });
     Ok(note)
 }
 

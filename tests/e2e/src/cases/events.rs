@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 super::cases!("events":
     the_life_of_a_container, what_is_done_to_one_that_runs, images_and_prunes, filters_choose, told_while_they_happen,
-    kept_over_a_killed_daemon, docker_and_docker_py_hear_the_same, what_is_refused,
+    a_signal_that_nobody_heeds_is_told, kept_over_a_killed_daemon, docker_and_docker_py_hear_the_same, what_is_refused,
 );
 
 fn now() -> Result<String> {
@@ -23,6 +23,53 @@ fn since(d: &Daemon, since: &str, more: &[&str]) -> Result<Vec<String>> {
     let until = now()?;
     let words = ["events", "--since", since, "--until", &until, "--format", "{{.Type}} {{.Action}}"];
     Ok(d.ok(&[&words[..], more].concat())?.lines().map(str::to_owned).collect())
+}
+
+/// What PID 1 neither handles nor blocks; and the lawful twin, which handles it.
+fn a_signal_that_nobody_heeds_is_told(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let attribute = |name: &str| format!("{{{{.Action}}}} {{{{index .Actor.Attributes \"{name}\"}}}}");
+    let told = |from: &str, name: &str| -> Result<Vec<String>> {
+        let (until, format) = (now()?, attribute("signal") + " {{index .Actor.Attributes \"unheeded\"}}");
+        let container = format!("container={name}");
+        let only = ["-f", &container, "-f", "event=kill", "-f", "event=die", "-f", "event=stop"];
+        let words = ["events", "--since", from, "--until", &until, "--format", &format];
+        Ok(d.ok(&[&words[..], &only].concat())?
+            .lines()
+            .map(|l| l.replace("<no value>", "-").trim().to_owned())
+            .collect())
+    };
+    let from = now()?;
+    d.ok(&["run", "-d", "--name", "deaf", "busybox", "sh", "-c", "echo up; while :; do sleep 1; done"])?;
+    d.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "hears",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done",
+    ])?;
+    for name in ["deaf", "hears"] {
+        until("the program to be ready", || Ok((d.ok(&["logs", name])? == "up").then_some(())))?;
+    }
+    d.ok(&["kill", "-s", "TERM", "deaf"])?;
+    d.ok(&["kill", "-s", "USR1", "deaf"])?;
+    d.ok(&["stop", "deaf", "hears"])?;
+    let plain =
+        |lines: Vec<String>| -> Vec<String> { lines.iter().map(|l| l.replace('-', "").trim().to_owned()).collect() };
+    let deaf = plain(told(&from, "deaf")?);
+    ensure!(deaf == ["kill 15 true", "kill 10", "kill 15 true", "kill 9", "die", "stop  true"], "{deaf:?}");
+    let hears = plain(told(&from, "hears")?);
+    ensure!(hears == ["kill 15", "die", "stop"], "{hears:?}");
+    // Somebody says how long to wait: the event says it all the same, the stop waited.
+    let from = now()?;
+    d.ok(&["start", "deaf"])?;
+    d.ok(&["stop", "-t", "0", "deaf"])?;
+    let deaf = plain(told(&from, "deaf")?);
+    ensure!(deaf == ["kill 15 true", "kill 9", "die", "stop"], "{deaf:?}");
+    Ok(())
 }
 
 fn the_life_of_a_container(w: &World) -> Result<()> {
