@@ -9,6 +9,7 @@ use clap::Parser;
 use dhow_api::ContainerSummary;
 use dhow_client::query::{self, encode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,6 +55,8 @@ pub fn stats(context: &Context, args: StatsArgs) -> Result<i32> {
     let format = config::or_configured(args.format.as_deref(), Setting::Stats);
     // Templates and files get what follows, not what overwrites.
     let redraws = !args.no_stream && terminal::is_output() && format.as_deref() != Some("json");
+    // What the named ones were, as long as they were there.
+    let mut known: BTreeMap<String, Value> = BTreeMap::new();
     loop {
         let names = match args.containers.is_empty() {
             true => listed(context, args.all)?,
@@ -63,9 +66,18 @@ pub fn stats(context: &Context, args: StatsArgs) -> Result<i32> {
         let mut rows = Vec::with_capacity(names.len());
         for (name, told) in names.iter().zip(ask(context, &names)) {
             match told {
-                Ok(told) => rows.push(V::row("*container.statsContext", &row(name, &told, args.no_trunc))),
+                Ok(told) => {
+                    rows.push(V::row("*container.statsContext", &row(name, &told, args.no_trunc)));
+                    if !args.containers.is_empty() {
+                        known.insert(name.clone(), told);
+                    }
+                }
                 // Of those that were not named, one may go at any time.
                 Err(e) if e.status() == Some(404) && args.containers.is_empty() => {}
+                // One that was named keeps its row.
+                Err(e) if e.status() == Some(404) && known.contains_key(name) => {
+                    rows.push(V::row("*container.statsContext", &gone(name, &known[name], args.no_trunc)));
+                }
                 Err(e) => return Err(e.into()),
             }
         }
@@ -145,6 +157,22 @@ fn row(name: &str, told: &Value, full: bool) -> Value {
         "BlockIO": format!("{} / {}", size(read), size(written)),
         "PIDs": number("/pids_stats/current").to_string(),
     })
+}
+
+/// The row of one that was there and is not any more.
+fn gone(name: &str, last: &Value, full: bool) -> Value {
+    let mut row = row(name, last, full);
+    for (field, text) in [
+        ("CPUPerc", "--"),
+        ("MemUsage", "-- / --"),
+        ("MemPerc", "--"),
+        ("NetIO", "--"),
+        ("BlockIO", "--"),
+        ("PIDs", "--"),
+    ] {
+        row[field] = text.into();
+    }
+    row
 }
 
 fn sum(pairs: impl Iterator<Item = (u64, u64)>) -> (u64, u64) {
@@ -231,6 +259,13 @@ mod tests {
             });
             assert_eq!(row, want, "{stat}");
         }
+    }
+
+    #[test]
+    fn one_that_is_gone_keeps_its_names() {
+        let row = gone("w", &told("inactive_file"), false);
+        assert_eq!((&row["ID"], &row["Name"], &row["Container"]), (&json!("0123456789ab"), &json!("web"), &json!("w")));
+        assert_eq!((&row["CPUPerc"], &row["MemUsage"], &row["PIDs"]), (&json!("--"), &json!("-- / --"), &json!("--")));
     }
 
     #[test]
