@@ -200,8 +200,7 @@ impl Group {
                 all if all.is_empty() => text(dir, file),
                 all => Ok(all),
             };
-            stats.io =
-                parse_v1_io(&of("blkio.throttle.io_service_bytes")?, &of("blkio.throttle.io_serviced")?);
+            stats.io = parse_v1_io(&of("blkio.throttle.io_service_bytes")?, &of("blkio.throttle.io_serviced")?);
         }
         if let Some((h, dir)) = self.member("hugetlb") {
             stats.hugetlb = hugetlb(h.version(), dir)?;

@@ -192,35 +192,16 @@ impl Engine {
     }
     /// Gives each container that is asked for to `each`, newest first.
     pub async fn list(&self, request: ListRequest, mut each: impl FnMut(Summary)) -> Result<()> {
-        for (container, paused) in self.choose(&request)? {
+        let (core, size) = (self.core.clone(), request.size);
+        let chosen = blocking(move || choose(&core, &request)).await?;
+        for (container, paused) in chosen {
             let mut summary = shown::summary(&self.core.root_id, &container.shared().record, paused);
-            if request.size {
+            if size {
                 summary.sizes = Some(self.measure(&container.record()).await?);
             }
             each(summary);
         }
         Ok(())
-    }
-    /// The containers that a list shows, newest first, and whether each is paused.
-    fn choose(&self, request: &ListRequest) -> Result<Vec<(Arc<Container>, bool)>> {
-        let context = list::Context {
-            find: &|name| Ok(self.core.registry().find(name)?.record().created),
-            image: &|name| self.core.store.resolve(name).ok().map(|i| i.id),
-        };
-        let wanted = list::Wanted::read(request, &context)?;
-        let root_id = &self.core.root_id;
-        let network_id = |name: &str| shown::network_id_of(root_id, name);
-        let mut chosen = Vec::new();
-        for container in self.core.registry().all() {
-            let paused = container.is_paused();
-            let shared = container.shared();
-            if wanted.takes(&shared.record, list::Beside { paused, network_id: &network_id }) {
-                chosen.push((shared.record.created, container.clone(), paused));
-            }
-        }
-        chosen.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
-        chosen.truncate(request.limit.filter(|n| *n > 0).unwrap_or(usize::MAX));
-        Ok(chosen.into_iter().map(|(_, container, paused)| (container, paused)).collect())
     }
     /// Prepares one more program in a running container and gives its id.
     pub async fn exec_create(&self, name: &str, request: ExecRequest) -> Result<String> {
@@ -363,4 +344,32 @@ impl Drop for Engine {
             tracing::warn!("note the last use of images: {e}");
         }
     }
+}
+
+/// The containers that a list shows, newest first, and whether each is paused. Blocks, as long as a client's patterns take.
+fn choose(core: &Core, request: &ListRequest) -> Result<Vec<(Arc<Container>, bool)>> {
+    let context = list::Context {
+        find: &|name| Ok(core.registry().find(name)?.record().created),
+        image: &|name| core.store.resolve(name).ok().map(|i| i.id),
+    };
+    let wanted = list::Wanted::read(request, &context)?;
+    let network_id = |name: &str| shown::network_id_of(&core.root_id, name);
+    let all = core.registry().all();
+    let mut chosen = Vec::new();
+    for container in all {
+        let name = container.shared().record.name.clone();
+        if !wanted.fits(container.id.as_str(), &name) {
+            continue;
+        }
+        let paused = container.is_paused();
+        let shared = container.shared();
+        if wanted.takes(&shared.record, list::Beside { paused, network_id: &network_id }) {
+            let created = shared.record.created;
+            drop(shared);
+            chosen.push((created, container, paused));
+        }
+    }
+    chosen.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+    chosen.truncate(request.limit.filter(|n| *n > 0).unwrap_or(usize::MAX));
+    Ok(chosen.into_iter().map(|(_, container, paused)| (container, paused)).collect())
 }

@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::view::Status;
 use dhow_types::{Digest, Error, Result};
 use jiff::Timestamp;
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
 
 /// Who is asked about what filters name.
@@ -38,6 +38,8 @@ const KNOWN: [&str; 15] = [
     "status",
     "volume",
 ];
+/// Bytes of a pattern, compiled: the time it takes grows with them.
+const MAX_PATTERN: usize = 1 << 20;
 const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
@@ -67,6 +69,9 @@ enum Filter {
 struct Pattern(String, Option<Regex>);
 
 impl Pattern {
+    fn new(text: &str) -> Self {
+        Self(text.to_owned(), RegexBuilder::new(text).size_limit(MAX_PATTERN).build().ok())
+    }
     fn fits(&self, text: &str) -> bool {
         self.0 == text || self.1.as_ref().is_some_and(|r| r.is_match(text))
     }
@@ -103,7 +108,18 @@ impl Wanted {
         Ok(Self { any_state: request.all || request.limit.is_some() || asks, filters })
     }
 
-    /// Whether a container is among them.
+    /// Whether a container of that id and name may be among them. What a client wrote is matched here, which may take
+    /// long: never under a lock.
+    pub(crate) fn fits(&self, id: &str, name: &str) -> bool {
+        let slashed = format!("/{name}");
+        self.filters.iter().all(|filter| match filter {
+            Filter::Id(patterns) => patterns.iter().any(|p| p.fits(id)),
+            Filter::Name(patterns) => patterns.iter().any(|p| p.fits(&slashed) || p.fits(name)),
+            _ => true,
+        })
+    }
+
+    /// Whether one that [`Wanted::fits`] is among them.
     pub(crate) fn takes(&self, record: &Record, beside: Beside<'_>) -> bool {
         (self.any_state || record.state.status.is_up()) && self.filters.iter().all(|f| f.passes(record, beside))
     }
@@ -117,7 +133,7 @@ fn read(key: &str, values: &[String], context: &Context<'_>) -> Result<Option<Fi
         Some(bad) => Err(Error::invalid(format!("invalid filter '{key}={bad}': use one of {}", words.join(", ")))),
         None => Ok(values.to_vec()),
     };
-    let patterns = || values.iter().map(|v| Pattern(v.clone(), Regex::new(v).ok())).collect();
+    let patterns = || values.iter().map(|v| Pattern::new(v)).collect();
     let moments = || values.iter().map(|v| (context.find)(v)).collect::<Result<Vec<_>>>();
     Ok(Some(match key {
         "id" => Filter::Id(patterns()),
@@ -169,11 +185,8 @@ fn port_set(key: &str, values: &[String]) -> Result<BTreeSet<(u16, String)>> {
 impl Filter {
     fn passes(&self, c: &Record, beside: Beside<'_>) -> bool {
         match self {
-            Self::Id(patterns) => patterns.iter().any(|p| p.fits(c.id.as_str())),
-            Self::Name(patterns) => {
-                let slashed = format!("/{}", c.name);
-                patterns.iter().any(|p| p.fits(&slashed) || p.fits(&c.name))
-            }
+            // In `fits`.
+            Self::Id(_) | Self::Name(_) => true,
             Self::Label(all) => all.iter().all(|wanted| match wanted.split_once('=') {
                 Some((k, v)) => c.config.labels.get(k).is_some_and(|has| has == v),
                 None => c.config.labels.contains_key(wanted),
@@ -289,7 +302,9 @@ mod tests {
 
     fn takes(filters: &[(&str, &str)], record: &Record, paused: bool) -> bool {
         let network_id = |name: &str| format!("id of {name}");
-        wanted(filters).unwrap().takes(record, Beside { paused, network_id: &network_id })
+        let wanted = wanted(filters).unwrap();
+        wanted.fits(record.id.as_str(), &record.name)
+            && wanted.takes(record, Beside { paused, network_id: &network_id })
     }
 
     #[test]
@@ -344,6 +359,15 @@ mod tests {
         assert!(takes(&[("network", "id of br")], &c, false));
         (c.state.status, c.state.exit_code, c.state.started_at) = (Status::Exited, 3, Some(Timestamp::UNIX_EPOCH));
         assert!(takes(&[("exited", "3")], &c, false) && !takes(&[("exited", "0")], &c, false));
+    }
+
+    /// One that would take long is no pattern, and is looked for as it is.
+    #[test]
+    fn patterns_are_bounded() {
+        let big = "(a{900}){900}";
+        assert!(Pattern::new(big).1.is_none() && Pattern::new(big).fits(big));
+        let many = format!("^/({})$", (0..1000).map(|n| format!("web-{n}")).collect::<Vec<_>>().join("|"));
+        assert!(Pattern::new(&many).fits("/web-999") && !Pattern::new(&many).fits("/web-1000"));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
         let live = shared.run().filter(|live| live.generation == generation && !live.killed);
         match (&frozen, live) {
             (Ok(()), Some(live)) if live.paused => {
-                core.events.container(&shared.record, "pause", &[]);
+                let record = shared.record.clone();
+                drop(shared);
+                core.events.container(&record, "pause", &[]);
                 return Ok(());
             }
             (Err(e), Some(live)) => {

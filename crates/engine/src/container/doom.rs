@@ -1,6 +1,6 @@
 //! A container that was to be removed by force and could not be killed: dead, until its shim reports its end.
 
-use super::{Container, remove};
+use super::{Container, keep, remove};
 use crate::core::Core;
 use crate::record::Doomed;
 use crate::view::Status;
@@ -23,10 +23,7 @@ pub(super) async fn doom(core: &Arc<Core>, me: &Arc<Container>, run: u64, volume
         })
     };
     match record {
-        Some(record) => {
-            let stored = record.encode();
-            (stored.and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Synced)), false)
-        }
+        Some(record) => (keep::keep(core, record, Durability::Synced).await, false),
         None => {
             let result = remove::remove(core, me, volumes).await;
             let removed = result.is_ok();

@@ -1,7 +1,7 @@
 //! What a shim reports: the end of a container, or its own.
 
 use super::restart::{self, Over};
-use super::{Container, health, remove};
+use super::{Container, health, keep, remove};
 use crate::core::{Core, blocking};
 use crate::events::{self, Told};
 use crate::link::Report;
@@ -10,7 +10,6 @@ use crate::record::Record;
 use crate::view::Status;
 use dhow_cgroup::Group;
 use dhow_shim::protocol::{Event, ExitStatus};
-use dhow_store::Durability;
 use dhow_types::{ContainerId, Result};
 use jiff::Timestamp;
 use std::io::Read;
@@ -154,12 +153,13 @@ pub(super) async fn ended(core: &Arc<Core>, me: &Arc<Container>, status: ExitSta
     let goes = record.doomed.is_some() || (record.host.auto_remove && !again && me.shared().restarts == 0);
     let removed = goes && remove_itself(core, me).await;
     if !goes {
-        let mut shared = me.shared();
-        let result = shared.record.result();
-        shared.waits.exited(&result);
-        drop(shared);
+        {
+            let mut shared = me.shared();
+            let result = shared.record.result();
+            shared.waits.exited(&result);
+        }
         // The exit file keeps the truth until this is written.
-        write(core, me, &record);
+        keep::note(core, me, record.clone()).await;
     }
     let shm = core.dirs.shm(&me.id);
     let shareable = record.host.ipc_mode == "shareable";
@@ -194,13 +194,8 @@ pub(super) async fn remove_itself(core: &Arc<Core>, me: &Arc<Container>) -> bool
         shared.waits.removed(&result);
         shared.record.clone()
     };
-    write(core, me, &record);
+    keep::note(core, me, record).await;
     false
-}
-
-fn write(core: &Core, me: &Container, record: &Record) {
-    let written = record.encode();
-    warn(me, written.and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy)));
 }
 
 /// That it is over, and what it gives back.

@@ -10,13 +10,12 @@
 //! What a result means is decided in [`crate::plan::health`]. Containers without a check have nothing of this.
 
 use super::probe::{self, Hanging, Outcome};
-use super::{Command, Container};
+use super::{Command, Container, keep};
 use crate::core::Core;
 use crate::plan::health::{self as rules, Check};
 use crate::record::Record;
 use crate::stop;
 use crate::view::{HealthStatus, HealthView, Probe, StateView};
-use dhow_store::Durability;
 use jiff::Timestamp;
 use std::pin::pin;
 use std::sync::Arc;
@@ -174,7 +173,7 @@ async fn rest(me: &Container, generation: u64, time: Duration) -> bool {
 }
 
 /// Takes a result.
-pub(super) fn judged(core: &Arc<Core>, me: &Arc<Container>, probed: Probed) {
+pub(super) async fn judged(core: &Arc<Core>, me: &Arc<Container>, probed: Probed) {
     let Probed { generation, check, probe, since_start, _taken } = probed;
     let (record, changed, again) = {
         let mut shared = me.shared();
@@ -193,11 +192,7 @@ pub(super) fn judged(core: &Arc<Core>, me: &Arc<Container>, probed: Probed) {
         let again = changed && rules::is_restarted(wanted, &mut shared.record.state.health);
         (shared.record.clone(), changed, again)
     };
-    let written =
-        record.encode().and_then(|doc| core.store.db().update_container(me.id.as_str(), &doc, Durability::Lazy));
-    if let Err(e) = written {
-        tracing::warn!("container {}: keep what its health check said: {e}", me.id.short());
-    }
+    keep::note(core, me, record.clone()).await;
     if changed && let Some(health) = &record.state.health {
         core.events.container(&record, format!("health_status: {}", health.status.as_str()), &[]);
     }

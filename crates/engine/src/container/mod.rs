@@ -31,6 +31,7 @@ mod doom;
 mod exit;
 mod health;
 mod join;
+mod keep;
 mod log;
 pub(crate) mod logging;
 mod prepare;
@@ -565,7 +566,7 @@ async fn run(core: Arc<Core>, me: Arc<Container>, mut commands: mpsc::Receiver<B
                     break;
                 }
             }
-            Command::Probed(probed) => health::judged(&core, &me, *probed),
+            Command::Probed(probed) => Box::pin(health::judged(&core, &me, *probed)).await,
             Command::DropLog(reply) => drop(reply.send(log::empty(&core, &me).await)),
             Command::Shim { generation, report } => {
                 if Box::pin(exit::report(&core, &me, generation, report)).await {

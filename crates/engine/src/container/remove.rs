@@ -1,6 +1,6 @@
 //! `remove`: the name is free and the rest is on its way out when this returns.
 
-use super::Container;
+use super::{Container, keep};
 use crate::core::{Core, blocking};
 use crate::plan::mounts::{Mount, Source};
 use crate::record::Record;
@@ -31,7 +31,7 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
         (shared.record.clone(), before)
     };
     // From here on a crash leaves directories without a row, which start-up removes.
-    if let Err(e) = core.store.db().delete_container(me.id.as_str()) {
+    if let Err(e) = keep::forget(core, &me.id).await {
         me.shared().record.state.status = before;
         return Err(e);
     }
@@ -56,11 +56,12 @@ pub(super) async fn remove(core: &Arc<Core>, me: &Arc<Container>, with_volumes: 
             failures.extend(removed.err());
         }
     }
-    let dir = core.dirs.container(&me.id);
-    failures.extend(core.trash.discard(&dir).err());
-    if let Some(data) = record.root.data().filter(|d| **d != dir) {
-        failures.extend(core.trash.discard(data).err());
-    }
+    let (shared, dir) = (core.clone(), core.dirs.container(&me.id));
+    let data = record.root.data().filter(|d| **d != dir).cloned();
+    let dirs = std::iter::once(dir).chain(data);
+    let discarded =
+        blocking(move || Ok(dirs.filter_map(|dir| shared.trash.discard(&dir).err()).collect::<Vec<_>>())).await;
+    failures.extend(discarded.unwrap_or_else(|e| vec![e]));
     for e in failures {
         tracing::warn!("remove container {}: {e}", me.id.short());
     }

@@ -4,8 +4,8 @@
 //! What is decided at an end is written before anything waits, so that a daemon that is killed meanwhile goes on where
 //! it was. The wait itself is a moment in the task's [`super::timers::Agenda`].
 
-use super::{By, Container, Seen, Shared, start};
-use crate::core::{Core, blocking};
+use super::{By, Container, Seen, Shared, keep, start};
+use crate::core::Core;
 use crate::plan::restart::{self, End};
 use crate::record::{Marks, Record};
 use crate::view::{Restarting, Status};
@@ -173,10 +173,8 @@ pub(super) fn note_again(me: &Container, run: u64, reason: &str) -> bool {
 }
 
 async fn write(core: &Arc<Core>, record: Record, durability: Durability) {
-    let (core, id) = (core.clone(), record.id.clone());
-    let written =
-        blocking(move || core.store.db().update_container(record.id.as_str(), &record.encode()?, durability)).await;
-    if let Err(e) = written {
+    let id = record.id.clone();
+    if let Err(e) = keep::keep(core, record, durability).await {
         tracing::warn!("container {}: {e}", id.short());
     }
 }

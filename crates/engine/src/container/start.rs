@@ -1,16 +1,14 @@
 //! `start`: what comes before and after the shim's answer.
 
-use super::join;
 use super::prepare::{self, Prepared};
 use super::restart::{self, Over};
-use super::{By, Container, Live, Shared, exit, health};
+use super::{By, Container, Live, Shared, exit, health, join, keep};
 use crate::core::{Core, blocking};
 use crate::events;
 use crate::link::{Link, answer};
 use crate::record::Marks;
 use crate::view::Status;
 use dhow_shim::protocol::{self, Reply};
-use dhow_store::Durability;
 use dhow_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,10 +179,6 @@ async fn failed(core: &Arc<Core>, me: &Arc<Container>, error: &Error, by: By) ->
     if record.host.auto_remove && record.state.status != Status::Restarting {
         return exit::remove_itself(core, me).await;
     }
-    let written =
-        record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, Durability::Lazy));
-    if let Err(e) = written {
-        tracing::warn!("container {}: {e}", me.id.short());
-    }
+    keep::note(core, me, record).await;
     false
 }

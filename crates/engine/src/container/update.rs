@@ -3,7 +3,7 @@
 //! The kernel is told first, by the shim, which owns the group; then the record is written. If either fails, the shim sets
 //! all limits to what the kernel had before, and the record stays as it was.
 
-use super::{Container, prepare};
+use super::{Container, keep, prepare};
 use crate::config::{Resources, RestartPolicy};
 use crate::core::{Core, blocking, random};
 use crate::machine;
@@ -52,11 +52,8 @@ pub(super) async fn update(core: &Arc<Core>, me: &Arc<Container>, wanted: Wanted
             }
         }
     }
-    let (store, row) = (core.clone(), record.clone());
     let durability = prepare::durability(&record.host);
-    let written =
-        blocking(move || store.store.db().update_container(row.id.as_str(), &row.encode()?, durability)).await;
-    if let Err(e) = written {
+    if let Err(e) = keep::keep(core, record.clone(), durability).await {
         if live {
             back(me, number).await;
         }
