@@ -112,7 +112,12 @@ fn ask(context: &Context, names: &[String]) -> Vec<dhow_client::Result<Value>> {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     names.get(at).map(|name| (at, name))
                 } {
-                    let answer = client.get::<Value>(&format!("/containers/{}/stats?stream=0", encode(name)));
+                    let path = format!("/containers/{}/stats?stream=0", encode(name));
+                    // One that goes between the two samples leaves an empty answer; the next says that it is gone.
+                    let answer = client.get::<Value>(&path).or_else(|e| match e.status() {
+                        None => client.get(&path),
+                        Some(_) => Err(e),
+                    });
                     if let Ok(mut answers) = answers.lock() {
                         answers.push((at, answer));
                     }
