@@ -9,7 +9,7 @@
   -r  a bare OCI runtime (for `oci`), e.g. -r runc=/usr/sbin/runc -r crun=/usr/bin/crun
   -n  samples (default: per benchmark)      -o  append JSON lines (default $BENCH_OUT)
 
-WHAT  latency lifecycle par idle images contend io flood oci floor env | all
+WHAT  latency lifecycle commands par idle images contend io flood oci floor env | all
 
 An engine's own processes and cgroups, for memory and CPU, default by NAME (see KNOWN) and
 can be given as BENCH_PROCS_NAME="comm,comm" and BENCH_CGROUPS_NAME="group,group" (v2 groups
@@ -19,6 +19,7 @@ Other settings: IMAGES (/images), TMP (/data/tmp), BIN (/data/bin: floor, maxrss
 import argparse, concurrent.futures as cf, glob, io, json, os, re, resource, select, shlex
 import statistics as st, subprocess, sys, tarfile, tempfile, time
 
+import commands
 import flood
 import store
 
@@ -436,6 +437,7 @@ def main():
     es = [Engine(s) for s in a.e or ([os.environ["ENGINE_NAME"] + "=" + os.environ["ENGINE"]] if "ENGINE" in os.environ else [])]
     rs = a.r or (["runtime=" + os.environ["RUNTIME"]] if "RUNTIME" in os.environ else [])
     table = {"latency": latency, "lifecycle": lifecycle, "par": par, "idle": idle,
+             "commands": lambda es, n: commands.Commands(sys.modules[__name__], es, n).all(),
              "images": lambda es, n: store.Store(sys.modules[__name__], es, n).images(),
              "contend": lambda es, n: store.Store(sys.modules[__name__], es, n).contend(),
              "io": lambda es, n: store.Store(sys.modules[__name__], es, n).io(),

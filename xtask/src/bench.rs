@@ -29,7 +29,8 @@ const PEERS: &[&str] = &[
 ];
 
 /// What is measured when nothing is named.
-const WHAT: &[&str] = &["latency", "lifecycle", "par", "idle", "images", "contend", "io", "flood", "oci", "floor"];
+const WHAT: &[&str] =
+    &["latency", "lifecycle", "commands", "par", "idle", "images", "contend", "io", "flood", "oci", "floor"];
 
 const DHOW: &str = "/opt/dhow/dhow -H unix:///run/peers/dhow.sock";
 
@@ -118,6 +119,8 @@ impl Wanted {
             " files"
         } else if only(&["flood"]) {
             " output"
+        } else if only(&["commands"]) {
+            " commands"
         } else {
             ""
         }
