@@ -16,6 +16,10 @@ use std::thread::JoinHandle;
 const MAX_HEAD: usize = 64 * 1024;
 /// An error document may not be longer.
 const MAX_ERROR: u64 = 1024 * 1024;
+/// Read at once of an answer.
+const ROOM: usize = 64 * 1024;
+/// Read at once of a container's output: what a flood brings at a time, with its head.
+const STREAM_ROOM: usize = 128 * 1024;
 /// Room made for a body before it comes; what is longer gets more as it comes.
 const MAX_ROOM: usize = 4 << 20;
 /// Header fields that are looked at.
@@ -128,10 +132,10 @@ impl Client {
         }
     }
 
-    fn connect(&self) -> Result<BufReader<UnixStream>> {
+    fn connect(&self, room: usize) -> Result<BufReader<UnixStream>> {
         let stream = UnixStream::connect(&self.socket)
             .map_err(|cause| Error::NoDaemon { socket: self.socket.display().to_string(), cause })?;
-        Ok(BufReader::with_capacity(64 * 1024, stream))
+        Ok(BufReader::with_capacity(room, stream))
     }
 
     /// Sends a request without a body.
@@ -197,7 +201,7 @@ impl Client {
                 other => return other,
             }
         }
-        let mut fresh = self.connect()?;
+        let mut fresh = self.connect(ROOM)?;
         fresh.get_mut().write_all(&bytes)?;
         self.receive(fresh, method)
     }
@@ -205,7 +209,7 @@ impl Client {
     /// Uploads `content` as the body of a POST, on a thread of its own: the answer may begin, and even end, before all
     /// is sent. [`Response::sent`] says how that went.
     pub fn upload(&self, path: &str, content_type: &str, content: Upload) -> Result<Response<'_>> {
-        let mut conn = self.connect()?;
+        let mut conn = self.connect(ROOM)?;
         let (name, value) = content.framing();
         let head = self.head("POST", path, &[("Content-Type", content_type), (name, &value)], None);
         conn.get_mut().write_all(&head)?;
@@ -243,7 +247,7 @@ impl Client {
     /// Turns the connection of `POST path` into a raw two-way stream (attach, exec).
     pub fn hijack(&self, path: &str, document: Option<Vec<u8>>) -> Result<Hijacked> {
         named(path)?;
-        let mut conn = self.connect()?;
+        let mut conn = self.connect(STREAM_ROOM)?;
         let fields = [("Content-Type", "application/json"), ("Connection", "Upgrade"), ("Upgrade", "tcp")];
         conn.get_mut().write_all(&self.head("POST", path, &fields, Some(document.as_deref().unwrap_or_default())))?;
         let head = read_head(&mut conn)?;
