@@ -157,6 +157,7 @@ fn versions(metadata: &Metadata) -> Result<Vec<String>> {
     for name in NOT_AT_ALL.iter().filter(|name| found.contains_key(*name)) {
         let tree = [
             "tree",
+            "--quiet",
             "--locked",
             "--workspace",
             "--all-features",
