@@ -481,7 +481,7 @@ fn what_is_refused(w: &World) -> Result<()> {
         (&["image", "prune", "-f", "--filter", "until=soon"], 1, "until=soon"),
         (&["image", "prune", "-f", "--unused-for", "soon"], 1, "invalid span of time \"soon\""),
         (&["image", "prune", "-f", "--unused-for", "-1d"], 1, "invalid span of time"),
-        (&["image", "prune", "-f", "--keep-bytes", "much"], 1, "invalid size: \"much\""),
+        (&["image", "prune", "-f", "--keep-bytes", "much"], 1, "invalid size: 'much'"),
         (&["image", "prune", "-f", "--volumes"], 125, "unknown flag: --volumes"),
         (&["volume", "prune", "-f", "--filter", "until=1h"], 1, "invalid filter 'until'"),
         (&["volume", "prune", "-f", "--unused-for", "1d"], 125, "unknown flag: --unused-for"),
