@@ -110,42 +110,54 @@ pub fn held_frozen_by(layout: &Layout, pid: i32) -> Option<String> {
     })
 }
 
-/// Signals those that were not told yet. False if there were none.
+/// Signals those that were not told yet. False if there were none. What fails for one is told when all had their turn.
 fn signal_new(list: List<'_>, signo: i32, told: &mut Told) -> Result<bool> {
     let mut news = false;
+    let mut failed = None;
     for numbers in list()?.chunks(MAX_OPEN) {
-        for (number, process) in opened(numbers, list)? {
+        for (number, process) in opened(numbers, list, &mut failed)? {
             if !told.insert((number, start(number))) {
                 continue;
             }
             news = true;
             match dhow_sys::clone::send_signal(process.as_fd(), signo) {
                 Err(e) if Errno::from_io_error(&e) != Some(Errno::SRCH) => {
-                    return Err(e).with_context(|| format!("send signal {signo} to process {number}"));
+                    failed.get_or_insert((format!("send signal {signo} to process {number}"), e));
                 }
                 _ => {}
             }
         }
     }
-    Ok(news)
+    match failed {
+        Some((what, e)) => Err(e).context(what),
+        None => Ok(news),
+    }
 }
 
 /// Opens processes, and leaves out those that are not listed any more: what is still listed after it was opened is either
 /// what was opened, or that has ended.
-fn opened(numbers: &[i32], list: List<'_>) -> Result<Vec<(i32, OwnedFd)>> {
+fn opened(numbers: &[i32], list: List<'_>, failed: &mut Option<(String, io::Error)>) -> Result<Vec<(i32, OwnedFd)>> {
     let mut all = Vec::with_capacity(numbers.len());
     for number in numbers {
         // Processes that this process's namespace does not know are listed as 0.
         let Some(pid) = Pid::from_raw(*number) else { continue };
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => all.push((*number, process)),
-            Err(Errno::SRCH) => {}
-            Err(e) => return Err(io::Error::from(e)).with_context(|| format!("open process {number}")),
+            Err(e) if is_over(e) => {}
+            Err(e) => {
+                failed.get_or_insert((format!("open process {number}"), e.into()));
+            }
         }
     }
     let still: BTreeSet<i32> = list()?.into_iter().collect();
     all.retain(|(number, _)| still.contains(number));
     Ok(all)
+}
+
+/// Whether the kernel says so of a number that is no process any more. Before Linux 6.15 that is EINVAL while the number
+/// still names a session or a group of processes, or names a thread now.
+fn is_over(e: Errno) -> bool {
+    matches!(e, Errno::SRCH | Errno::INVAL | Errno::NOENT)
 }
 
 /// When a process was started, in the kernel's ticks; 0 if it is gone.
@@ -174,6 +186,22 @@ mod tests {
     fn ends_by(mut child: Child) -> Option<i32> {
         child.kill().unwrap();
         child.wait().unwrap().signal()
+    }
+
+    /// The number of a leader that was collected still names its process group: no process, and no reason to stop.
+    #[test]
+    fn one_that_is_over_spares_no_other() {
+        use std::os::unix::process::CommandExt;
+        let mut leader = Command::new("sh");
+        leader.args(["-c", "sleep 1000 > /dev/null & echo $!"]).process_group(0).stdout(Stdio::piped());
+        let leader = leader.spawn().unwrap();
+        let number = leader.id() as i32;
+        let member: i32 = String::from_utf8(leader.wait_with_output().unwrap().stdout).unwrap().trim().parse().unwrap();
+        let process = pidfd_open(Pid::from_raw(member).unwrap(), PidfdFlags::empty()).unwrap();
+        assert!(signal_new(&|| Ok(vec![number, member]), TERM, &mut Told::new()).unwrap());
+        let limit = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
+        let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut ended, Some(&limit)), Ok(1));
     }
 
     /// The number of a process that ended was given to another one before it was opened.

@@ -3,17 +3,21 @@
 //!
 //! A shim does not wait for it: it goes on in the file that it has, and turns it over with a later line.
 
-use dhow_types::{Context, Result};
+use dhow_types::{Context, Error, Result};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often, and after what pauses, a reader asks for a lock that is held.
+/// How often, and after what pauses, a lock that is held is asked for: by a reader, and by who renames.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
+const MAX_TRIES: u32 = 500;
+const LONG_PAUSE: Duration = Duration::from_millis(10);
 
-/// Until this is dropped nobody else gives files in `dir` other names. `None` if there is no such directory.
+/// Until this is dropped nobody else gives files in `dir` other names. `None` if there is no such directory; an error if its
+/// holder does not let go, as a shim that was stopped just then.
 pub(crate) fn exclusive(dir: &Path) -> Result<Option<File>> {
     let what = || format!("lock the log {}", dir.display());
     let file = match File::open(dir) {
@@ -21,18 +25,28 @@ pub(crate) fn exclusive(dir: &Path) -> Result<Option<File>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).with_context(what),
     };
-    flock(&file, FlockOperation::LockExclusive).map_err(std::io::Error::from).with_context(what)?;
-    Ok(Some(file))
+    match taken(&file, FlockOperation::NonBlockingLockExclusive, MAX_TRIES, LONG_PAUSE) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => {
+            Err(Error::unavailable("its files are being turned over, and that does not end")).with_context(what)
+        }
+        Err(e) => Err(std::io::Error::from(e)).with_context(what),
+    }
 }
 
 /// As [`exclusive`], shared with other readers, who go on without it if its holder does not (it may have been stopped).
 pub(super) fn shared(dir: &Path) -> Option<File> {
     let file = File::open(dir).ok()?;
-    for _ in 0..TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => return Some(file),
-            Err(_) => std::thread::sleep(PAUSE),
+    taken(&file, FlockOperation::NonBlockingLockShared, TRIES, PAUSE).ok()?;
+    Some(file)
+}
+
+fn taken(file: &File, how: FlockOperation, tries: u32, pause: Duration) -> Result<(), Errno> {
+    for _ in 1..tries {
+        match flock(file, how) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(pause),
+            result => return result,
         }
     }
-    None
+    flock(file, how)
 }

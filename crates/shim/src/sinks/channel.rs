@@ -28,9 +28,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a connection may take: at a start, which waits for it, and later.
 const START_LIMIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// How long the end of a container waits for a receiver that takes nothing of what is left, and for one that does.
+/// How long the end of a container waits for a receiver that takes nothing of what is left, and for one that does: less
+/// than a stop waits before it takes the container for stuck.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-const LAST_WORDS_IN_ALL: Duration = Duration::from_secs(60);
+const LAST_WORDS_IN_ALL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 enum State {
@@ -315,7 +316,7 @@ mod patience_tests {
     #[test]
     fn a_receiver_that_takes_something_is_waited_for() {
         let s = Duration::from_secs;
-        for (ended, taken, left) in [(0, 0, 2), (1, 1, 1), (2, 2, 0), (30, 0, 2), (30, 3, 0), (59, 0, 1), (60, 0, 0)] {
+        for (ended, taken, left) in [(0, 0, 2), (1, 1, 1), (2, 2, 0), (3, 0, 2), (3, 3, 0), (4, 0, 1), (5, 0, 0)] {
             assert_eq!(patience(s(ended), s(taken)), s(left), "{ended} {taken}");
         }
     }
