@@ -292,13 +292,18 @@ impl Drop for Daemon {
 }
 
 /// Waits until `f` gives something; names what was awaited when it never comes.
-pub fn until<T>(what: &str, mut f: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: &str, f: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    until_within(PATIENCE, what, f)
+}
+
+/// The same for what takes a slow machine long.
+pub fn until_within<T>(most: Duration, what: &str, mut f: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
         if let Some(value) = f()? {
             return Ok(value);
         }
-        ensure!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        ensure!(start.elapsed() < most, "waited {most:?} for {what}");
         // the pause between two looks at a condition that nothing announces
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -121,6 +121,14 @@ fn a_machine_that_is_well(w: &World) -> Result<()> {
     Ok(())
 }
 
+/// The case needs a program that a bare machine may have in a smaller form, or not at all.
+fn needs(program: &str, args: &[&str]) -> Result<()> {
+    match Command::new(program).args(args).stdin(Stdio::null()).output() {
+        Ok(out) if out.status.success() => Ok(()),
+        _ => skip(format!("no {program} that understands {}", args.join(" "))),
+    }
+}
+
 /// Everything below a directory, with times, as `find` lists it.
 fn listing(dir: &Path) -> Result<String> {
     let mut command = Command::new("find");
@@ -129,6 +137,8 @@ fn listing(dir: &Path) -> Result<String> {
 }
 
 fn nothing_is_changed(w: &World) -> Result<()> {
+    needs("find", &["/dev/null", "-printf", "%C@"])?;
+    needs("nft", &["--version"])?;
     let d = w.own_daemon()?;
     d.ok(&["run", "--rm", "busybox", "true"])?;
     // What a start and an end leave is done with, and nothing else writes.
@@ -177,6 +187,7 @@ fn forwarding_that_somebody_switched_off(w: &World) -> Result<()> {
 }
 
 fn a_firewall_that_drops(w: &World) -> Result<()> {
+    needs("nft", &["--version"])?;
     let d = w.own_daemon()?;
     d.ok(&["run", "--rm", "busybox", "true"])?;
     look(&d)?.is("network.firewall", "ok")?;
@@ -288,6 +299,7 @@ fn a_daemon_that_is_stopped(w: &World) -> Result<()> {
 }
 
 fn a_daemon_with_few_files(w: &World) -> Result<()> {
+    needs("prlimit", &["--version"])?;
     let d = w.own_daemon()?;
     let pid = d.pid().to_string();
     run({
@@ -303,6 +315,7 @@ fn a_daemon_with_few_files(w: &World) -> Result<()> {
 }
 
 fn a_capability_that_is_missing(w: &World) -> Result<()> {
+    needs("setpriv", &["--version"])?;
     let dir = temp()?;
     let look = |drop: &str| {
         let mut command = Command::new("setpriv");
@@ -451,6 +464,7 @@ fn a_layer_that_is_damaged(w: &World) -> Result<()> {
 }
 
 fn a_user_without_rights(w: &World) -> Result<()> {
+    needs("setpriv", &["--version"])?;
     // The program must be where that user can run it.
     let place = temp()?;
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755))?;

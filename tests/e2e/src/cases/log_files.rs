@@ -3,7 +3,7 @@
 
 use super::clients::docker;
 use super::log_segments::in_order;
-use crate::daemon::{Daemon, until};
+use crate::daemon::{Daemon, PATIENCE, until, until_within};
 use crate::runner::World;
 use anyhow::{Context as _, Result, ensure};
 use std::path::PathBuf;
@@ -142,7 +142,9 @@ fn a_question_reads_no_more_than_it_must(w: &World) -> Result<()> {
     for (driver, lines) in [(&[][..], "3000000"), (&["--log-driver", "json-file"], "300000")] {
         let script = format!("seq {lines}; while [ ! -e /run/go ]; do sleep 0.02; done; echo marked; seq 5");
         let id = d.ok(&[&["run", "-d", "--tmpfs", "/run"], driver, &["busybox", "sh", "-c", &script]].concat())?;
-        until("the flood to be written", || Ok((d.ok(&["logs", "-n", "1", &id])? == lines).then_some(())))?;
+        until_within(10 * PATIENCE, "the flood to be written", || {
+            Ok((d.ok(&["logs", "-n", "1", &id])? == lines).then_some(()))
+        })?;
         d.ok(&["exec", &id, "touch", "/run/go"])?;
         d.ok(&["wait", &id])?;
         let marked = d.ok(&["logs", "-t", "-n", "6", &id])?;
