@@ -1,8 +1,9 @@
 //! The commands that start and end each container they are given: start, stop, kill, rm, wait.
 
+use super::attach::{Attached, Outcome};
 use super::context::Context;
 use super::each::{for_each, side_by_side};
-use super::{Exit, attach, keys, output, run};
+use super::{Exit, keys, output, run};
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
 use dhow_api::{ContainerInspect, WaitResponse};
@@ -33,14 +34,24 @@ pub fn start(context: &Context, args: StartArgs) -> Result<i32> {
         let [name] = &args.containers[..] else { bail!("you cannot start and attach multiple containers at once") };
         let inspected: ContainerInspect =
             context.with_daemon(&client, |c| c.get(&format!("/containers/{}/json", encode(name))))?;
-        let input = args.interactive && inspected.config.open_stdin;
-        let id = inspected.id.clone();
-        return attach::follow(&client, &inspected, input, &args.detach_keys, true, || {
-            client
-                .post_empty(&format!("/containers/{id}/start"))
-                .map_err(|e| run::engine_failed("start", &e.into()))?;
-            Ok(())
-        });
+        let attached = Attached {
+            client: &client,
+            container: &inspected,
+            input: args.interactive && inspected.config.open_stdin,
+            detach_keys: &args.detach_keys,
+            sig_proxy: true,
+            wait_for: if inspected.host_config.auto_remove { "removed" } else { "next-exit" },
+            redraw: false,
+        };
+        let start = || client.post_empty(&format!("/containers/{}/start", inspected.id)).map(drop);
+        return match attached.follow(|| Ok(start()?)) {
+            // Left as it was meant to be: nothing to say.
+            Ok(Outcome::Detached) => Ok(0),
+            Ok(Outcome::Ended(ended)) => Ok(run::code_of_end(&ended)),
+            // SIGINT or SIGTERM that no program with a terminal is told of: in Docker they only end the showing.
+            Err(error) if matches!(error.downcast_ref(), Some(Exit(130 | 143))) && inspected.config.tty => Ok(0),
+            Err(error) => Err(error),
+        };
     }
     let mut failed = Vec::new();
     let code = for_each(&args.containers, true, |name| {

@@ -258,13 +258,17 @@ pub fn run(context: &Context, args: RunArgs) -> Result<i32> {
     if session.run(stream, &signals)? == End::Detached {
         return Ok(0);
     }
-    let ended: WaitResponse = wait.json()?;
-    if let Some(error) = ended.error.filter(|e| !e.message.is_empty()) {
-        // Docker's exit code: what the program's would be worth is not known.
+    Ok(code_of_end(&wait.json()?))
+}
+
+/// The exit code of a program that was waited for. Says so where the end itself went wrong: then Docker's own code,
+/// because what the program's would be worth is not known.
+pub fn code_of_end(ended: &WaitResponse) -> i32 {
+    if let Some(error) = ended.error.as_ref().filter(|e| !e.message.is_empty()) {
         output::note(format!("Error waiting for container: {}", error.message));
-        return Ok(ENGINE_FAILED);
+        return ENGINE_FAILED;
     }
-    Ok(i32::try_from(ended.status_code).unwrap_or(ENGINE_FAILED))
+    i32::try_from(ended.status_code).unwrap_or(ENGINE_FAILED)
 }
 
 fn attached(flags: &ContainerFlags) -> (bool, bool, bool) {

@@ -136,7 +136,13 @@ impl Session<'_> {
 
     /// Tells the daemon the size of our terminal. It is no loss if the program has just ended.
     pub fn send_size(&self) {
+        self.send_size_and(0);
+    }
+
+    /// As [`Session::send_size`], of a terminal that is larger by `more` both ways.
+    pub fn send_size_and(&self, more: u16) {
         if let Some((rows, columns)) = terminal::size() {
+            let (rows, columns) = (rows.saturating_add(more), columns.saturating_add(more));
             let query = query::build(&[("h", Some(rows.to_string())), ("w", Some(columns.to_string()))]);
             let _ = self.client.sibling().post_empty(&format!("{}{query}", self.resize));
         }

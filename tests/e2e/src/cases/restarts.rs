@@ -417,6 +417,8 @@ fn what_a_waiting_one_refuses(w: &World) -> Result<()> {
         let (status, _, body) = d.http("POST", &format!("/containers/{id}/attach?stream=1&stdout=1"), "")?;
         let said = body.contains("is restarting, wait until the container is running");
         ensure!(status == 409 && said, "{status} {body}");
+        let words = "You cannot attach to a restarting container, wait until it is running";
+        d.cli(&["attach", "--no-stdin", &id])?.fails(1, &[words])?;
         let name = names.next().unwrap_or_default();
         d.ok(&["rename", &id, &name])?;
         ensure!(d.ok(&["logs", &name])?.is_empty());

@@ -1,11 +1,15 @@
 //! Terminals: interactive use, detach keys, window size, attach.
 
-use crate::daemon::until;
+use super::clients::{docker, needs_docker_28};
+use crate::daemon::{Daemon, until};
 use crate::pty::Terminal;
 use crate::runner::World;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read;
+use std::process::{Command, Stdio};
 
-super::cases!("terminal": interactive_shell, detach_and_attach_again, window_size_follows, exec_terminal, signals_are_passed_on, tty_without_a_terminal, load_shows_how_far_it_is);
+super::cases!("terminal": interactive_shell, detach_and_attach_again, attached_as_by_docker, a_terminal_gets_no_signals, window_size_follows, exec_terminal, signals_are_passed_on, tty_without_a_terminal, load_shows_how_far_it_is);
 
 fn interactive_shell(w: &World) -> Result<()> {
     let d = w.daemon()?;
@@ -51,9 +55,72 @@ fn detach_and_attach_again(w: &World) -> Result<()> {
     t.expect("kept-kept")?;
     t.send(b"\x18")?;
     let (code, seen) = t.wait()?;
-    ensure!(code == 0 && seen.contains("read escape sequence"), "{seen}");
+    ensure!(code == 1 && seen.ends_with("read escape sequence\r\n"), "{code} {seen:?}");
     ensure!(d.ok(&["inspect", "-f", "{{.State.Running}}", "detached"])? == "true");
     d.ok(&["rm", "-f", "detached"])?;
+    Ok(())
+}
+
+type Make = fn(&Daemon, &[&str]) -> Result<Command>;
+
+/// Both clients, for the same daemon.
+const CLIENTS: [(&str, Make); 2] = [("dhow", |d, words| Ok(d.command(words))), ("docker", docker)];
+
+fn attached_as_by_docker(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    needs_docker_28()?;
+    for (who, client) in CLIENTS {
+        // The screen is drawn anew for who comes later, also where the size is the same.
+        let script = "trap 'echo drawn' WINCH; echo up; while :; do sleep 0.05; done";
+        d.ok(&["create", "-it", "--name", "watched", "busybox", "sh", "-c", script])?;
+        let mut t = Terminal::spawn(client(&d, &["start", "-ai", "watched"])?, 24, 80)?;
+        t.expect("up")?;
+        t.send(b"\x10\x11")?;
+        let (code, seen) = t.wait()?;
+        ensure!(code == 0 && !seen.contains("escape"), "{who}: detaching from `start -ai` is silent: {code} {seen:?}");
+        let mut t = Terminal::spawn(client(&d, &["attach", "--detach-keys", "ctrl-x", "watched"])?, 24, 80)?;
+        t.expect("drawn")?;
+        t.send(b"\x18")?;
+        let (code, seen) = t.wait()?;
+        ensure!(code == 1 && seen.ends_with("read escape sequence\r\n"), "{who}: {code} {seen:?}");
+        d.ok(&["rm", "-f", "watched"])?;
+        // The program's own exit code, by both commands.
+        d.ok(&["create", "-it", "--name", "told", "busybox", "sh", "-c", "echo up; read x; exit $x"])?;
+        let mut started = Terminal::spawn(client(&d, &["start", "-ai", "told"])?, 24, 80)?;
+        started.expect("up")?;
+        let attached = Terminal::spawn(client(&d, &["attach", "told"])?, 24, 80)?;
+        attached.send(b"7\n")?;
+        let codes = (attached.wait()?.0, started.wait()?.0);
+        ensure!(codes == (7, 7), "{who}: {codes:?}");
+        d.ok(&["rm", "told"])?;
+    }
+    Ok(())
+}
+
+fn a_terminal_gets_no_signals(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    needs_docker_28()?;
+    for (who, client) in CLIENTS {
+        for tty in [true, false] {
+            let script = "trap 'echo got; exit 11' HUP TERM; echo up; while :; do sleep 0.05; done";
+            let flags: &[&str] = if tty { &["-t"] } else { &[] };
+            d.ok(&[&["create", "--name", "deaf"], flags, &["busybox", "sh", "-c", script]].concat())?;
+            let mut child = client(&d, &["start", "-a", "deaf"])?.stdout(Stdio::piped()).spawn()?;
+            // Not before it was shown: then the client listens to signals, too.
+            let mut shown = [0; 2];
+            child.stdout.as_mut().context("no output")?.read_exact(&mut shown)?;
+            let pid = Pid::from_raw(child.id() as i32).context("no pid")?;
+            kill_process(pid, if tty { Signal::TERM } else { Signal::HUP })?;
+            let r = Daemon::finish(child)?;
+            let running = d.ok(&["inspect", "-f", "{{.State.Running}}", "deaf"])? == "true";
+            match tty {
+                // It ends the client alone.
+                true => ensure!(running && r.code == 0 && !r.out.contains("got"), "{who}: {running} {r:?}"),
+                false => ensure!(!running && r.code == 11 && r.out.ends_with("got\n"), "{who}: {running} {r:?}"),
+            }
+            d.ok(&["rm", "-f", "deaf"])?;
+        }
+    }
     Ok(())
 }
 
@@ -88,12 +155,12 @@ fn signals_are_passed_on(w: &World) -> Result<()> {
     let script = "trap 'echo got; exit 11' INT; echo ready; while :; do sleep 0.05; done";
     let child = d
         .command(&["run", "--rm", "--name", "signalled", "busybox", "sh", "-c", script])
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()?;
     until("the trap to be set", || Ok(d.cli(&["logs", "signalled"])?.out.contains("ready").then_some(())))?;
-    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
-    let r = crate::daemon::Daemon::finish(child)?;
+    let pid = Pid::from_raw(child.id() as i32).context("no pid")?;
+    kill_process(pid, Signal::INT)?;
+    let r = Daemon::finish(child)?;
     ensure!(r.code == 11 && r.out == "ready\ngot\n", "{r:?}");
     Ok(())
 }
