@@ -35,10 +35,15 @@ document! {
         id: String,
         repo_tags: Vec<String>,
         repo_digests: Vec<String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        parent: Option<String>,
         comment: String,
         #[serde(skip_serializing_if = "is_zero")]
         created: String,
+        #[serde(skip_serializing_if = "is_zero")]
+        docker_version: Option<String>,
         author: String,
+        #[serde(skip_serializing_if = "is_zero")]
         config: Option<ImageConfig>,
         architecture: String,
         #[serde(skip_serializing_if = "is_zero")]

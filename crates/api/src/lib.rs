@@ -27,7 +27,7 @@ pub mod version;
 
 pub use audit::{FilesystemChange, HistoryItem};
 pub use check::{CheckDone, CheckFinding, CheckLine};
-pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig};
+pub use config::{ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, HealthConfig, Words};
 pub use container::{
     ContainerInspect, ContainerState, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworks,
     ContainerUpdateResponse, Health, HealthSummary, HealthcheckResult, PortSummary, TopResponse, WaitError,

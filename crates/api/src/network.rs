@@ -1,6 +1,6 @@
 //! Networks, end points and ports.
 
-use crate::document::{document, is_zero};
+use crate::document::{Empty, document, is_zero};
 use std::collections::BTreeMap;
 
 /// Container port (`80/tcp`) to the places on the host where it is published; `null` for a port that is
@@ -57,13 +57,41 @@ document! {
         link_local_ips: Option<Vec<String>>,
     }
 
-    /// `NetworkSettings` of a container. What stood beside `Networks` until API 1.51 for the default
-    /// bridge (`IPAddress` and others) is added by the server for those versions.
+    /// `NetworkSettings` of a container. What may be absent stood beside `Networks` until API 1.51, for
+    /// the default bridge: servers say it for those versions only.
     pub struct NetworkSettings {
+        #[serde(skip_serializing_if = "is_zero")]
+        bridge: Option<String>,
         #[serde(rename = "SandboxID")]
         sandbox_id: String,
         sandbox_key: String,
         ports: PortMap,
+        #[serde(skip_serializing_if = "is_zero")]
+        hairpin_mode: Option<bool>,
+        #[serde(rename = "LinkLocalIPv6Address", skip_serializing_if = "is_zero")]
+        link_local_ipv6_address: Option<String>,
+        #[serde(rename = "LinkLocalIPv6PrefixLen", skip_serializing_if = "is_zero")]
+        link_local_ipv6_prefix_len: Option<i64>,
+        #[serde(rename = "SecondaryIPAddresses", skip_serializing_if = "is_zero")]
+        secondary_ip_addresses: Option<Option<Vec<Empty>>>,
+        #[serde(rename = "SecondaryIPv6Addresses", skip_serializing_if = "is_zero")]
+        secondary_ipv6_addresses: Option<Option<Vec<Empty>>>,
+        #[serde(rename = "EndpointID", skip_serializing_if = "is_zero")]
+        endpoint_id: Option<String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        gateway: Option<String>,
+        #[serde(rename = "GlobalIPv6Address", skip_serializing_if = "is_zero")]
+        global_ipv6_address: Option<String>,
+        #[serde(rename = "GlobalIPv6PrefixLen", skip_serializing_if = "is_zero")]
+        global_ipv6_prefix_len: Option<i64>,
+        #[serde(rename = "IPAddress", skip_serializing_if = "is_zero")]
+        ip_address: Option<String>,
+        #[serde(rename = "IPPrefixLen", skip_serializing_if = "is_zero")]
+        ip_prefix_len: Option<i64>,
+        #[serde(rename = "IPv6Gateway", skip_serializing_if = "is_zero")]
+        ipv6_gateway: Option<String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        mac_address: Option<String>,
         networks: BTreeMap<String, EndpointSettings>,
     }
 

@@ -5,13 +5,12 @@ use dhow_api as api;
 use dhow_api::ApiVersion;
 use dhow_engine::view::{ContainerView, ExecView, HealthView, Probe, StateView, Status, Summary, WaitResult};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 /// What keeps file systems, by the name that tools know.
 pub(super) const DRIVER: &str = "overlay2";
 
 /// The answer to `GET /containers/{id}/json`.
-pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
+pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> api::ContainerInspect {
     let ContainerView {
         id,
         name,
@@ -37,7 +36,7 @@ pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
         cgroup: _, // Docker has no word for it
     } = view;
     let restart_count = container_state.restart_count as i64;
-    let document = api::ContainerInspect {
+    let mut document = api::ContainerInspect {
         created: time(Some(created)),
         path,
         args,
@@ -65,44 +64,29 @@ pub(crate) fn inspect(view: ContainerView, version: ApiVersion) -> Value {
         image_manifest_descriptor: None,
         id: id.as_str().to_owned(),
     };
-    let mut document = json!(document);
     if version < ApiVersion::new(1, 52) {
-        add_legacy_network_fields(&mut document["NetworkSettings"]);
+        add_legacy_network_fields(&mut document.network_settings);
     }
     document
 }
 
 /// Until 1.51 the end point in the default bridge stood beside `Networks` once more.
-fn add_legacy_network_fields(settings: &mut Value) {
-    let bridge = settings["Networks"]["bridge"].take();
-    let copied = |name: &str, empty: Value| match bridge.get(name) {
-        Some(value) => value.clone(),
-        None => empty,
-    };
-    let legacy = [
-        ("Bridge", json!("")),
-        ("HairpinMode", json!(false)),
-        ("LinkLocalIPv6Address", json!("")),
-        ("LinkLocalIPv6PrefixLen", json!(0)),
-        ("SecondaryIPAddresses", Value::Null),
-        ("SecondaryIPv6Addresses", Value::Null),
-        ("EndpointID", copied("EndpointID", json!(""))),
-        ("Gateway", copied("Gateway", json!(""))),
-        ("GlobalIPv6Address", copied("GlobalIPv6Address", json!(""))),
-        ("GlobalIPv6PrefixLen", copied("GlobalIPv6PrefixLen", json!(0))),
-        ("IPAddress", copied("IPAddress", json!(""))),
-        ("IPPrefixLen", copied("IPPrefixLen", json!(0))),
-        ("IPv6Gateway", copied("IPv6Gateway", json!(""))),
-        ("MacAddress", copied("MacAddress", json!(""))),
-    ];
-    match (bridge, settings["Networks"].as_object_mut()) {
-        (Value::Null, Some(networks)) => drop(networks.remove("bridge")),
-        (bridge, Some(networks)) => drop(networks.insert("bridge".to_owned(), bridge)),
-        (_, None) => {}
-    }
-    for (name, value) in legacy {
-        settings[name] = value;
-    }
+pub(super) fn add_legacy_network_fields(settings: &mut api::NetworkSettings) {
+    let bridge = settings.networks.get("bridge").cloned().unwrap_or_default();
+    settings.bridge = Some(String::new());
+    settings.hairpin_mode = Some(false);
+    settings.link_local_ipv6_address = Some(String::new());
+    settings.link_local_ipv6_prefix_len = Some(0);
+    settings.secondary_ip_addresses = Some(None);
+    settings.secondary_ipv6_addresses = Some(None);
+    settings.endpoint_id = Some(bridge.endpoint_id);
+    settings.gateway = Some(bridge.gateway);
+    settings.global_ipv6_address = Some(bridge.global_ipv6_address);
+    settings.global_ipv6_prefix_len = Some(bridge.global_ipv6_prefix_len);
+    settings.ip_address = Some(bridge.ip_address);
+    settings.ip_prefix_len = Some(bridge.ip_prefix_len);
+    settings.ipv6_gateway = Some(bridge.ipv6_gateway);
+    settings.mac_address = Some(bridge.mac_address);
 }
 
 fn state(state: StateView) -> api::ContainerState {
@@ -256,6 +240,7 @@ pub(crate) fn exec(view: ExecView) -> api::ExecInspect {
 mod tests {
     use super::*;
     use dhow_engine::config::PortBinding;
+    use serde_json::json;
 
     #[test]
     fn commands_in_lists_quote_words_with_spaces() {
@@ -282,13 +267,17 @@ mod tests {
 
     #[test]
     fn the_bridge_is_repeated_for_old_versions() {
-        let mut settings = json!({"Networks": {"bridge": {"IPAddress": "172.17.0.2", "IPPrefixLen": 16}}});
-        add_legacy_network_fields(&mut settings);
+        let of = |networks: serde_json::Value| -> serde_json::Value {
+            let mut settings = serde_json::from_value(json!({ "Networks": networks })).unwrap();
+            add_legacy_network_fields(&mut settings);
+            json!(settings)
+        };
+        let settings = of(json!({"bridge": {"IPAddress": "172.17.0.2", "IPPrefixLen": 16}}));
         assert_eq!(settings["IPAddress"], "172.17.0.2");
         assert_eq!(settings["Networks"]["bridge"]["IPPrefixLen"], 16);
-        let mut settings = json!({"Networks": {"none": {}}});
-        add_legacy_network_fields(&mut settings);
-        assert_eq!((&settings["IPAddress"], &settings["Networks"]), (&json!(""), &json!({"none": {}})));
+        let settings = of(json!({"none": {}}));
+        assert_eq!((&settings["IPAddress"], settings["Networks"].as_object().unwrap().len()), (&json!(""), 1));
+        assert!(settings["SecondaryIPAddresses"].is_null() && settings.get("SecondaryIPAddresses").is_some());
     }
 
     #[test]

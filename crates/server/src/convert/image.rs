@@ -8,8 +8,8 @@ use dhow_engine::view::{ImageRemoved, ImageView, LoadEvent};
 use dhow_types::image::RunConfig;
 use dhow_types::{Context, Error, Platform, Result};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One image of `GET /images/json`.
 pub(crate) fn summary(view: ImageView, version: ApiVersion) -> api::ImageSummary {
@@ -59,8 +59,18 @@ struct History {
     comment: Option<String>,
 }
 
-/// The answer to `GET /images/{name}/json`.
-pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Value> {
+/// The answer to `GET /images/{name}/json`. Until 1.49 its `Config` had all fields of a container's, most without meaning,
+/// and stood at the end.
+#[derive(Serialize)]
+pub(crate) struct Inspect {
+    #[serde(flatten)]
+    image: api::ImageInspect,
+    #[serde(rename = "Config", skip_serializing_if = "Option::is_none")]
+    legacy_config: Option<LegacyConfig>,
+}
+
+/// What is to be said about an image.
+pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Inspect> {
     let document: Document = match &view.document {
         Some(bytes) => serde_json::from_slice(bytes)
             .map_err(|e| Error::new(dhow_types::ErrorKind::DataLoss, e.to_string()))
@@ -69,14 +79,22 @@ pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Value> {
     };
     let size = size(view.size);
     let last_comment = document.history.unwrap_or_default().pop().and_then(|step| step.comment);
-    let answer = api::ImageInspect {
+    let config = document.config.unwrap_or_default();
+    let (config, legacy_config) = match version < ApiVersion::new(1, 50) {
+        true => (None, Some(LegacyConfig::from(config))),
+        false => (Some(config), None),
+    };
+    let before_1_52 = version < ApiVersion::new(1, 52);
+    let image = api::ImageInspect {
         id: view.id.to_string(),
+        parent: before_1_52.then(|| view.parent.map_or_else(String::new, |id| id.to_string())),
+        docker_version: before_1_52.then(String::new),
         repo_tags: view.tags,
         repo_digests: view.digests,
         comment: document.comment.or(last_comment).unwrap_or_default(),
         created: view.created.map_or_else(String::new, |at| time(Some(at))),
         author: document.author.unwrap_or_default(),
-        config: Some(document.config.unwrap_or_default()),
+        config,
         architecture: document.architecture,
         variant: document.variant.unwrap_or_default(),
         os: document.os,
@@ -94,41 +112,74 @@ pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Value> {
         },
         descriptor: None,
     };
-    let mut answer = json!(answer);
-    if version < ApiVersion::new(1, 50) {
-        add_legacy_config_fields(&mut answer["Config"]);
-    }
-    if version < ApiVersion::new(1, 52) {
-        answer["Parent"] = json!(view.parent.map_or_else(String::new, |id| id.to_string()));
-        answer["DockerVersion"] = json!("");
-    }
-    Ok(answer)
+    Ok(Inspect { image, legacy_config })
 }
 
-/// Until 1.49 an image's `Config` had all fields of a container's, most without meaning.
-fn add_legacy_config_fields(config: &mut Value) {
-    let empty = [
-        ("Hostname", json!("")),
-        ("Domainname", json!("")),
-        ("User", json!("")),
-        ("AttachStdin", json!(false)),
-        ("AttachStdout", json!(false)),
-        ("AttachStderr", json!(false)),
-        ("Tty", json!(false)),
-        ("OpenStdin", json!(false)),
-        ("StdinOnce", json!(false)),
-        ("Env", Value::Null),
-        ("Cmd", Value::Null),
-        ("Image", json!("")),
-        ("Volumes", Value::Null),
-        ("WorkingDir", json!("")),
-        ("Entrypoint", Value::Null),
-        ("OnBuild", Value::Null),
-        ("Labels", Value::Null),
-    ];
-    for (name, value) in empty {
-        if config.get(name).is_none() {
-            config[name] = value;
+/// An image's `Config` in the form of a container's.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct LegacyConfig {
+    hostname: String,
+    domainname: String,
+    user: String,
+    attach_stdin: bool,
+    attach_stdout: bool,
+    attach_stderr: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposed_ports: Option<BTreeMap<String, api::Empty>>,
+    tty: bool,
+    open_stdin: bool,
+    stdin_once: bool,
+    env: Option<Vec<String>>,
+    cmd: Option<api::Words>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<api::HealthConfig>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    args_escaped: bool,
+    image: String,
+    volumes: Option<BTreeMap<String, api::Empty>>,
+    working_dir: String,
+    entrypoint: Option<api::Words>,
+    on_build: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    stop_signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<api::Words>,
+}
+
+impl From<api::ImageConfig> for LegacyConfig {
+    fn from(config: api::ImageConfig) -> Self {
+        let api::ImageConfig {
+            user,
+            exposed_ports,
+            env,
+            entrypoint,
+            cmd,
+            volumes,
+            working_dir,
+            labels,
+            stop_signal,
+            args_escaped,
+            healthcheck,
+            on_build,
+            shell,
+        } = config;
+        Self {
+            user,
+            exposed_ports,
+            env,
+            entrypoint,
+            cmd,
+            volumes,
+            working_dir,
+            labels,
+            stop_signal,
+            args_escaped,
+            healthcheck,
+            on_build,
+            shell,
+            ..Self::default()
         }
     }
 }
@@ -207,6 +258,7 @@ pub(crate) fn run_config(body: Option<api::ContainerConfig>) -> Result<Option<Ru
 mod tests {
     use super::*;
     use dhow_types::Digest;
+    use serde_json::json;
 
     fn image(name: &str, created: i64) -> ImageView {
         ImageView {
@@ -240,9 +292,9 @@ mod tests {
         assert_eq!((&known["RepoTags"], &known["RepoDigests"]), (&json!([]), &json!(["a@sha256:00"])));
         let document = br#"{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"history":[{"comment":"c"}]}"#;
         let view = || ImageView { document: Some(document[..].into()), ..image("a:1", 1) };
-        let new = inspect(view(), ApiVersion::NEWEST).unwrap();
+        let new = json!(inspect(view(), ApiVersion::NEWEST).unwrap());
         assert_eq!((&new["Config"], &new["Comment"]), (&json!({"Cmd": ["sh"]}), &json!("c")));
-        let old = inspect(view(), ApiVersion::new(1, 44)).unwrap();
+        let old = json!(inspect(view(), ApiVersion::new(1, 44)).unwrap());
         assert_eq!(
             (&old["Config"]["Tty"], &old["Config"]["Cmd"], &old["Parent"]),
             (&json!(false), &json!(["sh"]), &json!(""))

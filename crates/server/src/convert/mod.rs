@@ -14,6 +14,8 @@ pub(crate) mod image;
 pub(crate) mod image_list;
 pub(crate) mod mounts;
 pub(crate) mod network;
+#[cfg(test)]
+mod order;
 pub(crate) mod resources;
 pub(crate) mod space;
 pub(crate) mod stats;

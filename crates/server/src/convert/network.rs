@@ -58,6 +58,7 @@ pub(super) fn settings(id: &str, network: view::NetworkView) -> api::NetworkSett
         sandbox_key,
         ports: ports.into_iter().map(|(port, at)| (port, at.map(host::bindings_to_api))).collect(),
         networks: settings_by_network(endpoints),
+        ..api::NetworkSettings::default()
     }
 }
 
