@@ -21,8 +21,10 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum Then {
-    /// Show all commands.
+    /// Nothing was asked for: show all commands, on the error stream.
     #[default]
+    Nothing,
+    /// Show all commands.
     Help,
     /// Show the help of a command.
     HelpOf(Vec<OsString>),
@@ -144,11 +146,13 @@ impl Global {
             },
             ("debug", value) => self.told = switched("-D, --debug", value)?,
             ("version", value) => {
-                self.then = if switched("-v, --version", value)? { Then::Version } else { Then::Help };
+                self.then = if switched("-v, --version", value)? { Then::Version } else { Then::Nothing };
             }
-            _ => {
-                self.then = Then::Help;
-                return Ok(true);
+            (_, value) => {
+                if switched("-h, --help", value)? {
+                    self.then = Then::Help;
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -182,7 +186,7 @@ fn unknown(name: &str, given: Option<&str>) -> Wrong {
 }
 
 /// What is said of wrong words before the command.
-fn usage(text: &str) -> Wrong {
+pub fn usage(text: &str) -> Wrong {
     Wrong(format!("{text}\n\nUsage:  dhow [OPTIONS] COMMAND [ARG...]\n\nRun 'dhow --help' for more information"), 125)
 }
 
@@ -206,7 +210,8 @@ mod tests {
     #[test]
     fn words_before_the_command() {
         for (line, want) in [
-            ("", " Help"),
+            ("", " Nothing"),
+            ("--help=false", " Nothing"),
             ("help", " Help"),
             ("--help ps", " Help"),
             ("help ps", " HelpOf([\"ps\"])"),

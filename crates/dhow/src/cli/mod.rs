@@ -32,6 +32,7 @@ mod logs;
 mod making;
 mod names;
 pub mod output;
+mod overview;
 mod port;
 mod progress;
 mod prune;
@@ -47,7 +48,7 @@ mod top;
 pub mod units;
 mod update;
 
-use commands::{COMMANDS, Found, find};
+use commands::{Found, find};
 use context::Context;
 use global::{Global, Then};
 use std::ffi::OsString;
@@ -95,8 +96,12 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
             output::line(format!("dhow version {}", env!("CARGO_PKG_VERSION")));
             return Ok(0);
         }
+        Then::Nothing => {
+            output::note(overview::all().trim_end());
+            return Ok(0);
+        }
         Then::Help => {
-            output::text_out(overview());
+            output::text_out(overview::all());
             return Ok(0);
         }
         Then::HelpOf(words) => return help_of(words),
@@ -109,6 +114,12 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
         output::line(describe::all().to_string());
         return Ok(0);
     }
+    let flags: Vec<OsString> = words
+        .iter()
+        .take_while(|word| *word != "--")
+        .filter(|word| word.to_string_lossy().starts_with('-') && *word != "-")
+        .cloned()
+        .collect();
     match find(name, words) {
         Found::Command(call) => call.run(&Context::new(&global)?),
         Found::Family(family, words) => of_family(family, &words),
@@ -118,104 +129,81 @@ fn dispatch(words: Vec<OsString>) -> anyhow::Result<i32> {
             ));
             Ok(1)
         }
+        // Flags are read before the command is looked for, as in Docker.
+        Found::Nowhere(_, None) if flags.first().is_some_and(|flag| flag != "--help" && flag != "-h") => {
+            let global::Wrong(text, code) = global::usage(&unknown_flag(&flags[0].to_string_lossy()));
+            output::note(text);
+            Ok(code)
+        }
+        Found::Nowhere(_, None) if !flags.is_empty() => {
+            output::text_out(overview::all());
+            Ok(0)
+        }
         Found::Nowhere(path, None) => {
             output::note(format!("dhow: unknown command: dhow {path}\n\nRun 'dhow --help' for more information"));
             Ok(1)
         }
-        Found::Nowhere(path, Some(family)) => {
-            output::note(format!(
-                "dhow: unknown command: dhow {path}\n\nUsage:  dhow {family}\n\nRun 'dhow {family} --help' for more information"
-            ));
-            Ok(1)
-        }
+        Found::Nowhere(path, Some(family)) => match flags.is_empty() {
+            true => {
+                output::note(wrong_of(family, &format!("dhow: unknown command: dhow {path}")));
+                Ok(1)
+            }
+            false => of_family(family, &flags),
+        },
     }
 }
 
 /// `dhow help COMMAND`.
 fn help_of(mut words: Vec<OsString>) -> anyhow::Result<i32> {
-    let asked = words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let said = |words: &[OsString]| words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let asked = said(&words);
     let name = words.remove(0).to_string_lossy().into_owned();
-    // What stands behind the command is not for it.
     let family = commands::FAMILIES.iter().any(|(family, _)| *family == name);
-    words.truncate(usize::from(family));
+    let below = words.split_off(words.len().min(usize::from(family)));
+    let unknown = |topic: &str| {
+        output::note(format!("unknown help topic: {topic}"));
+        Ok(1)
+    };
+    let last = said(&words);
     words.push("--help".into());
     match find(name, words) {
+        Found::Command(_) if !below.is_empty() => unknown(&said(&below)),
         Found::Command(call) => call.run(&Context::new(&Global::default())?),
         Found::Family(family, words) => of_family(family, &words),
         Found::Unbuilt(path) => {
             output::note(format!("dhow: '{path}' is a command of Docker that dhow does not have yet"));
             Ok(1)
         }
-        Found::Nowhere(..) => {
-            output::note(format!("unknown help topic: {asked}"));
-            Ok(1)
-        }
+        // Docker names what it did not find, without the family before it.
+        Found::Nowhere(_, Some(_)) if below.is_empty() => unknown(&last),
+        Found::Nowhere(_, Some(_)) => unknown(&format!("{last} {}", said(&below))),
+        Found::Nowhere(_, None) => unknown(&asked),
     }
 }
 
-/// A word that stands before commands, alone: its commands.
-fn of_family(family: &'static str, words: &[OsString]) -> anyhow::Result<i32> {
-    let text = overview_of(family);
-    match words.first().map(|w| w.to_string_lossy()) {
+/// A word that stands before commands, with flags alone: its commands.
+fn of_family(family: &'static str, flags: &[OsString]) -> anyhow::Result<i32> {
+    let text = overview::of(family);
+    match flags.first().map(|w| w.to_string_lossy()) {
         None => output::note(text.trim_end()),
-        Some(word) if word == "--help" || word == "-h" => output::text_out(text),
-        Some(word) => {
-            output::note(format!(
-                "unknown flag: {word}\n\nUsage:  dhow {family}\n\nRun 'dhow {family} --help' for more information"
-            ));
+        Some(flag) if flag == "--help" || flag == "-h" => output::text_out(text),
+        Some(flag) => {
+            output::note(wrong_of(family, &unknown_flag(&flag)));
             return Ok(125);
         }
     }
     Ok(0)
 }
 
-fn overview() -> String {
-    let mut text = String::from(
-        "dhow runs programs from images: isolated, limited and fast.\n\n\
-         Try it:\n  dhow run --rm dhow/hello                     a tiny program that says what happened\n  \
-         dhow run --rm -it --rootfs /:O bash          this machine's own files, copy-on-write\n  \
-         dhow load -i FILE && dhow run -it IMAGE      an image from `docker save`\n\n\
-         Usage:  dhow [OPTIONS] COMMAND\n",
-    );
-    for group in ["Run", "Images", "Space", "More"] {
-        text.push_str(&format!("\n{group}:\n"));
-        for command in COMMANDS.iter().filter(|c| c.group == group && !is_twin(c)) {
-            text.push_str(&format!("  {:<15} {}\n", command.names[0], command.summary));
-        }
+/// Docker's words for a flag where there is none.
+fn unknown_flag(flag: &str) -> String {
+    match (flag.strip_prefix("--"), flag.chars().nth(1)) {
+        (None, Some(letter)) => format!("unknown shorthand flag: {letter:?} in {flag}"),
+        _ => format!("unknown flag: {}", flag.split('=').next().unwrap_or(flag)),
     }
-    text.push_str("\nBefore other commands, as with Docker (`dhow container ls`):\n");
-    for (family, summary) in commands::FAMILIES {
-        text.push_str(&format!("  {family:<15} {summary}\n"));
-    }
-    text.push_str(
-        "\nOther parts of the program:\n  daemon          The engine behind the socket; started by itself when a command finds none\n  \
-         oci             An OCI runtime with runc's command line\n\n\
-         Options:\n",
-    );
-    text.push_str(global::HELP);
-    text.push_str(
-        "\nEnvironment: DHOW_HOST or DOCKER_HOST (unix:///PATH), DOCKER_CONTEXT, DOCKER_CONFIG, DOCKER_API_VERSION,\n\
-         DOCKER_CUSTOM_HEADERS.\n\
-         Run 'dhow COMMAND --help' for more information on a command.\n",
-    );
-    text
 }
 
-/// A command that says of one kind what another says of all: `image inspect`.
-fn is_twin(command: &commands::Command) -> bool {
-    command.names[0].ends_with(" inspect")
-}
-
-fn overview_of(family: &str) -> String {
-    let summary = commands::FAMILIES.iter().find(|(name, _)| *name == family).map_or("", |(_, summary)| summary);
-    let own = |name: &&&str| name.split_once(' ').is_some_and(|(before, _)| before == family);
-    let mut rows: Vec<(&str, &str)> = COMMANDS
-        .iter()
-        .filter_map(|c| c.names.iter().find(own).and_then(|name| name.split_once(' ')).map(|(_, sub)| (sub, c.summary)))
-        .collect();
-    rows.sort_unstable();
-    let mut text = format!("Usage:  dhow {family} COMMAND\n\n{summary}\n\nCommands:\n");
-    rows.iter().for_each(|(name, summary)| text.push_str(&format!("  {name:<11} {summary}\n")));
-    text.push_str(&format!("\nRun 'dhow {family} COMMAND --help' for more information on a command.\n"));
-    text
+/// What is said of wrong words behind a word that stands before commands.
+fn wrong_of(family: &str, text: &str) -> String {
+    format!("{text}\n\nUsage:  dhow {family}\n\nRun 'dhow {family} --help' for more information")
 }

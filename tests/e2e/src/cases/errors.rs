@@ -1,10 +1,11 @@
 //! Bad input: a message that names the thing, the cause and the next step; the documented exit code; nothing left.
 
+use super::clients::{docker, needs_docker_28};
 use crate::runner::World;
 use anyhow::{Result, ensure};
 
 super::cases!("errors":
-    unknown_words, missing_programs, interpreters_and_architectures, causes_of_programs, names_and_ports_taken, nothing_is_left_behind, api_errors, unbuilt_parts_are_refused_by_name, no_daemon,
+    unknown_words, words_that_lead_nowhere, words_that_lead_nowhere_are_docker_s, missing_programs, interpreters_and_architectures, causes_of_programs, names_and_ports_taken, nothing_is_left_behind, api_errors, unbuilt_parts_are_refused_by_name, no_daemon,
 );
 
 fn unknown_words(w: &World) -> Result<()> {
@@ -19,6 +20,65 @@ fn unknown_words(w: &World) -> Result<()> {
     d.cli(&["run"])?.fails(1, &["IMAGE"])?;
     Ok(())
 }
+
+/// The exit code, and what counts of what was said: lists differ, so of a help only its first line.
+fn said(mut command: std::process::Command) -> Result<(Option<i32>, String)> {
+    let ran = command.output()?;
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).replace("docker", "dhow");
+        let help = text.starts_with("Usage:");
+        text.lines().take(if help { 1 } else { usize::MAX }).collect::<Vec<_>>().join("\n")
+    };
+    Ok((ran.status.code(), format!("out: {}\nerr: {}", text(&ran.stdout), text(&ran.stderr))))
+}
+
+fn words_that_lead_nowhere(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    for (line, code, wanted) in WORDS {
+        let (got, text) = said(d.command(&line.split_whitespace().collect::<Vec<_>>()))?;
+        ensure!(got == Some(*code) && text.contains(wanted), "`dhow {line}`: {got:?}, {text}");
+    }
+    Ok(())
+}
+
+fn words_that_lead_nowhere_are_docker_s(w: &World) -> Result<()> {
+    needs_docker_28()?;
+    let d = w.daemon()?;
+    for (line, ..) in WORDS {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (ours, theirs) = (said(d.command(&words))?, said(docker(&d, &words)?)?);
+        ensure!(ours == theirs, "`{line}`: dhow {ours:?}, docker {theirs:?}");
+    }
+    Ok(())
+}
+
+const WORDS: &[(&str, i32, &str)] = &[
+    ("", 0, "err: Usage:  dhow [OPTIONS] COMMAND"),
+    ("help", 0, "out: Usage:  dhow [OPTIONS] COMMAND"),
+    ("--help", 0, "out: Usage:  dhow [OPTIONS] COMMAND"),
+    ("--help=false", 0, "err: Usage:  dhow [OPTIONS] COMMAND"),
+    ("foo", 1, "dhow: unknown command: dhow foo\n\nRun 'dhow --help' for more information"),
+    ("foo bar", 1, "dhow: unknown command: dhow foo\n"),
+    ("foo --help", 0, "out: Usage:  dhow [OPTIONS] COMMAND"),
+    ("foo --x", 125, "unknown flag: --x\n\nUsage:  dhow [OPTIONS] COMMAND [ARG...]"),
+    ("--x", 125, "unknown flag: --x\n\nUsage:  dhow [OPTIONS] COMMAND [ARG...]\n\nRun 'dhow --help'"),
+    ("-x", 125, "unknown shorthand flag: 'x' in -x"),
+    ("container", 0, "err: Usage:  dhow container COMMAND"),
+    ("container --help", 0, "out: Usage:  dhow container COMMAND"),
+    ("container foo", 1, "dhow: unknown command: dhow container foo\n\nUsage:  dhow container\n\nRun"),
+    ("container foo --x", 125, "unknown flag: --x\n\nUsage:  dhow container\n"),
+    ("container foo --help", 0, "out: Usage:  dhow container COMMAND"),
+    ("container --x=3", 125, "unknown flag: --x\n"),
+    ("container -xh", 125, "unknown shorthand flag: 'x' in -xh\n"),
+    ("container ls --x", 125, "unknown flag: --x\n\nUsage:  dhow container ls [OPTIONS]\n"),
+    ("ps -x", 125, "unknown shorthand flag: 'x' in -x\n\nUsage:  dhow ps [OPTIONS]\n"),
+    ("help container", 0, "out: Usage:  dhow container COMMAND"),
+    ("help container ls", 0, "out: Usage:  dhow container ls [OPTIONS]"),
+    ("help container foo", 1, "unknown help topic: foo"),
+    ("help container foo bar", 1, "unknown help topic: foo bar"),
+    ("help foo bar", 1, "unknown help topic: foo bar"),
+    ("help ps x", 1, "unknown help topic: x"),
+];
 
 fn missing_programs(w: &World) -> Result<()> {
     let d = w.daemon()?;
