@@ -95,7 +95,8 @@ impl Client {
             let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
             if name.is_empty() || !name.bytes().all(token) || value.bytes().any(|b| b < b' ' && b != b'\t' || b == 127)
             {
-                return Err(format!("{name:?}: {value:?} can't be a header field"));
+                // Its value may be a secret.
+                return Err(format!("{name:?} can't be a header field, or its value can't"));
             }
             if !OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str()) {
                 self.fields.push_str(&format!("{name}: {value}\r\n"));

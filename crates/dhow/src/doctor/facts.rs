@@ -371,6 +371,8 @@ pub struct Peer {
     pub pid: u32,
     /// `dhow`, `dockerd`.
     pub name: String,
+    /// The words that it was started with.
+    pub words: Vec<String>,
     /// Seconds that it has run.
     pub age: Option<u64>,
     /// Its program was replaced since.

@@ -73,7 +73,8 @@ fn default_host(caller: &Caller) -> String {
 fn reaches(c: &Clients, caller: &Caller) -> Finding {
     let host = default_host(caller);
     let f = |seen: String| Finding::new(Group::Clients, "reach", "docker speaks to", seen);
-    let export = format!("export DOCKER_HOST={host}");
+    let word = super::quoted(&host);
+    let export = format!("export DOCKER_HOST={word}");
     let lasting = "for this shell; the same line in ~/.profile makes it last";
     let elsewhere = "containers and images of dhow are not seen by `docker`, nor by what uses its library";
     if let Some(set) = &c.docker_host {
@@ -95,7 +96,7 @@ fn reaches(c: &Clients, caller: &Caller) -> Finding {
             false => f(format!("{endpoint}, by the context {name}")).warning(elsewhere).mend_noted(
                 match c.context_by_variable {
                     true => format!("unset DOCKER_CONTEXT && {export}"),
-                    false => format!("docker context create dhow --docker host={host} && docker context use dhow"),
+                    false => format!("docker context create dhow --docker host={word} && docker context use dhow"),
                 },
                 if c.context_by_variable { lasting } else { "lasts; `docker context use default` goes back" },
             ),
@@ -114,7 +115,7 @@ fn reaches(c: &Clients, caller: &Caller) -> Finding {
             let f = f(who).note(elsewhere).mend_noted(export, lasting);
             match other {
                 Other::Absent | Other::Dead => f.mend_noted(
-                    format!("dhow daemon -H {host} -H unix://{DOCKER_SOCKET}"),
+                    format!("dhow daemon -H {word} -H unix://{DOCKER_SOCKET}"),
                     "in place of the daemon that runs: also programs that know no DOCKER_HOST find it",
                 ),
                 _ => f,

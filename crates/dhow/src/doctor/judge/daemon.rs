@@ -17,11 +17,14 @@ pub fn judge(d: &Daemon, caller: &Caller) -> Vec<Finding> {
         out.push(
             Finding::new(Group::Daemon, "config", "configuration", error.clone())
                 .error("the next daemon does not start with it")
-                .mend_noted(format!("${{EDITOR:-vi}} {}", caller.config_file()), "docs/daemon.md lists the keys"),
+                .mend_noted(
+                    format!("${{EDITOR:-vi}} {}", super::quoted(caller.config_file())),
+                    "docs/daemon.md lists the keys",
+                ),
         );
     }
     if let Some(said) = &d.said {
-        out.push(version(d, said, caller));
+        out.push(version(d, said));
         for warning in &said.warnings {
             out.push(
                 Finding::new(Group::Daemon, "warning", "says", warning.clone())
@@ -33,7 +36,7 @@ pub fn judge(d: &Daemon, caller: &Caller) -> Vec<Finding> {
         out.push(node_of(node, d));
     }
     if let Some(peer) = d.peer.as_ref().filter(|_| d.said.is_some()) {
-        out.push(process(peer));
+        out.push(process(peer, d));
         out.extend(elsewhere(peer));
     }
     out.push(clock(d, caller));
@@ -102,7 +105,7 @@ fn answer(d: &Daemon, caller: &Caller) -> Finding {
         Answer::Silent => {
             let f = f(format!("{at} is open, and nobody answers")).error("every command waits for ever");
             match &d.peer {
-                Some(Peer { pid, name, .. }) => f
+                Some(peer @ Peer { pid, name, .. }) if is_ours(peer) => f
                     .mend_noted(
                         format!("kill -CONT {pid}"),
                         format!("if {name} was stopped (state T in /proc/{pid}/status)"),
@@ -111,6 +114,9 @@ fn answer(d: &Daemon, caller: &Caller) -> Finding {
                         format!("kill -9 {pid}"),
                         format!("if {name} hangs; containers go on, and the next daemon takes them up"),
                     ),
+                Some(Peer { pid, .. }) => {
+                    f.mend_noted(format!("ps -fp {pid}"), "shows what it is: none of dhow's daemons")
+                }
                 None => f.mend_noted(format!("fuser -v {word}"), "shows which process has it"),
             }
         }
@@ -134,7 +140,7 @@ fn back(f: Finding, caller: &Caller) -> Finding {
     }
 }
 
-fn version(d: &Daemon, said: &Said, caller: &Caller) -> Finding {
+fn version(d: &Daemon, said: &Said) -> Finding {
     let f = Finding::new(
         Group::Daemon,
         "version",
@@ -148,18 +154,27 @@ fn version(d: &Daemon, said: &Said, caller: &Caller) -> Finding {
     }
     match said.version == d.client_version {
         true => f,
-        false => f
-            .warning("what is new in one of them does not work")
-            .mend_noted(again(d, caller), "containers go on meanwhile"),
+        false => f.warning("what is new in one of them does not work").mend_noted(again(d), ANEW),
     }
 }
 
-/// Ends the daemon and starts another one.
-fn again(d: &Daemon, _: &Caller) -> String {
-    match &d.peer {
-        Some(peer) => format!("kill {} && {}", peer.pid, start(d)),
-        None => start(d),
-    }
+/// Ends the daemon, waits for that, and starts another one with the same words.
+fn again(d: &Daemon) -> String {
+    let Some(peer) = &d.peer else { return start(d) };
+    let anew = match peer.words.as_slice() {
+        [_, rest @ ..] if rest.first().is_some_and(|word| word == "daemon") => {
+            let words: Vec<String> = rest.iter().map(super::quoted).collect();
+            format!("dhow {}", words.join(" "))
+        }
+        _ => start(d),
+    };
+    format!("kill {0}; tail --pid={0} -f /dev/null; {anew}", peer.pid)
+}
+
+/// Whether a process may be one of dhow's: others are not told to end. Process 1 holds sockets for those that systemd
+/// starts.
+fn is_ours(peer: &Peer) -> bool {
+    peer.pid > 1 && matches!(peer.name.as_str(), "dhow" | "exe")
 }
 
 fn node_of(node: &Node, d: &Daemon) -> Finding {
@@ -188,17 +203,21 @@ fn node_of(node: &Node, d: &Daemon) -> Finding {
     }
 }
 
-fn process(peer: &Peer) -> Finding {
+/// What is said beside [`again`].
+const ANEW: &str = "containers go on meanwhile; a unit of systemd is restarted by `systemctl restart`";
+
+fn process(peer: &Peer, d: &Daemon) -> Finding {
     let age = peer.age.map_or_else(String::new, |s| {
         format!(", for {}", crate::cli::units::human_duration(i64::try_from(s).unwrap_or(i64::MAX)).to_lowercase())
     });
     let f = Finding::new(Group::Daemon, "process", "process", format!("{} ({}){age}", peer.pid, peer.name));
-    match peer.replaced {
+    // Of other engines nothing is known, least of all what their containers do without them.
+    let ours = d.said.as_ref().is_some_and(|s| s.product == "dhow") && is_ours(peer);
+    match peer.replaced && ours {
         false => f,
-        true => f.warning("its program was replaced since it started: it still is the old one").mend_noted(
-            format!("kill {} && dhow daemon", peer.pid),
-            "containers go on meanwhile; a unit of systemd is restarted by `systemctl restart`",
-        ),
+        true => {
+            f.warning("its program was replaced since it started: it still is the old one").mend_noted(again(d), ANEW)
+        }
     }
 }
 
@@ -255,10 +274,9 @@ fn shims(d: &Daemon) -> Finding {
         let list = [gone.as_slice(), silent.as_slice()].concat();
         f.seen = format!("{asked} asked; dead or silent: {}", list.join(", "));
         f = f.error("a container without its shim can't be attached to or stopped in good order");
-        for id in list {
-            f = f.mend_noted(format!("dhow rm -f {id}"), "ends and removes it");
-        }
-        return f;
+        return f
+            .mend_noted(format!("dhow inspect -f '{{{{json .State}}}}' {}", list.join(" ")), "what the daemon knows")
+            .mend_noted(format!("dhow restart {}", list.join(" ")), "ends what is left of them, and starts them anew");
     }
     if !older.is_empty() {
         f.seen = format!("{asked} asked; of an older dhow: {}", older.join(", "));

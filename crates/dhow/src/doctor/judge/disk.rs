@@ -30,25 +30,44 @@ pub fn judge(d: &Disk, caller: &Caller) -> Vec<Finding> {
     out
 }
 
-fn free_it(f: Finding, d: &Disk, room: &Room) -> Finding {
-    if d.what != "root" {
-        return match room.kind.as_str() {
-            "tmpfs" => f.mend_noted(
-                format!("mount -o remount,size=64m {}", super::quoted(room.mount.display())),
-                "until the next boot; a larger size= in /etc/fstab makes it last",
-            ),
-            _ => f.mend(format!("du -xsh {}/* | sort -h | tail", super::quoted(room.mount.display()))),
-        };
-    }
-    let f = f
-        .mend_noted("dhow system df", "shows what is used, and by what")
-        .mend_noted("dhow system prune", "removes containers that do not run and images without a name; asks first")
-        .mend_noted("dhow image prune -a", "removes every image that no container uses; asks first");
-    match room.kind.as_str() {
-        "tmpfs" => {
-            f.mend_noted(format!("mount -o remount,size=4g {}", super::quoted(room.mount.display())), "takes memory")
+/// What is short.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    Bytes,
+    Inodes,
+}
+
+/// A memory disk of twice the size, which takes memory only as it is used; never a smaller one.
+fn larger(room: &Room, short: Short, is_root: bool) -> String {
+    let option = match (short, is_root) {
+        (Short::Bytes, true) => format!("size={}m", (room.bytes.1 >> 19).max(4096)),
+        (Short::Bytes, false) => format!("size={}m", (room.bytes.1 >> 19).max(64)),
+        (Short::Inodes, _) => format!("nr_inodes={}", room.inodes.1.saturating_mul(2).max(1 << 16)),
+    };
+    format!("mount -o remount,{option} {}", super::quoted(room.mount.display()))
+}
+
+fn free_it(f: Finding, d: &Disk, room: &Room, short: Short) -> Finding {
+    let is_root = d.what == "root";
+    let f = match is_root {
+        true => f
+            .mend_noted("dhow system df", "shows what is used, and by what")
+            .mend_noted("dhow system prune", "removes containers that do not run and images without a name; asks first")
+            .mend_noted("dhow image prune -a", "removes every image that no container uses; asks first"),
+        false => f,
+    };
+    match (room.kind.as_str(), is_root, short) {
+        ("tmpfs", ..) => f.mend_noted(
+            larger(room, short, is_root),
+            "takes memory as it is used; until the next boot: the same option in /etc/fstab makes it last",
+        ),
+        (_, true, _) => f,
+        (_, false, Short::Bytes) => {
+            f.mend(format!("du -xsh {}/* | sort -h | tail", super::quoted(room.mount.display())))
         }
-        _ => f,
+        (_, false, Short::Inodes) => {
+            f.mend(format!("du -xs --inodes {}/* | sort -n | tail", super::quoted(room.mount.display())))
+        }
     }
 }
 
@@ -63,10 +82,15 @@ fn bytes(d: &Disk, room: &Room) -> Finding {
     let f = Finding::new(Group::Disk, &format!("{}-bytes", d.what), format!("{} {}", d.what, d.path.display()), seen);
     // A small disk that is mostly free is small on purpose.
     match free {
-        _ if free < none => {
-            free_it(f.error("what does not fit is refused: loads, starts, and logs of containers that run"), d, room)
+        _ if free < none => free_it(
+            f.error("what does not fit is refused: loads, starts, and logs of containers that run"),
+            d,
+            room,
+            Short::Bytes,
+        ),
+        _ if free < few && part(free, all) < 20 => {
+            free_it(f.warning("the next image may not fit"), d, room, Short::Bytes)
         }
-        _ if free < few && part(free, all) < 20 => free_it(f.warning("the next image may not fit"), d, room),
         _ => f,
     }
 }
@@ -81,8 +105,8 @@ fn inodes(d: &Disk, room: &Room) -> Finding {
     let f = Finding::new(Group::Disk, &word, name, format!("{free} of {all} free ({} %)", part(free, all)));
     let why = "each file of an image takes one; when none is left the disk is full, whatever the bytes say";
     match free {
-        _ if free < NO_INODES => free_it(f.error(why), d, room),
-        _ if free < FEW_INODES && part(free, all) < 20 => free_it(f.warning(why), d, room),
+        _ if free < NO_INODES => free_it(f.error(why), d, room, Short::Inodes),
+        _ if free < FEW_INODES && part(free, all) < 20 => free_it(f.warning(why), d, room, Short::Inodes),
         _ => f,
     }
 }

@@ -184,8 +184,8 @@ fn overlap(a: &str, b: &str) -> bool {
         Some((u32::from(ip), length))
     };
     match (read(a), read(b)) {
-        // The default route is for all that nobody else wants.
-        (Some((_, 0)), _) | (_, Some((_, 0))) => false,
+        // The default route is for all that nobody else wants, also in the two halves that tunnels make of it.
+        (Some((_, 0 | 1)), _) | (_, Some((_, 0 | 1))) => false,
         (Some((a, la)), Some((b, lb))) => {
             let shift = 32 - la.min(lb);
             a >> shift == b >> shift

@@ -98,7 +98,13 @@ pub fn well() -> Facts {
             default: true,
             answer: Answer::Well,
             node: Some(Node { mode: 0o660, uid: 0, group: "root".into(), members: Vec::new() }),
-            peer: Some(Peer { pid: 812, name: "dhow".into(), age: Some(3600), ..Peer::default() }),
+            peer: Some(Peer {
+                pid: 812,
+                name: "dhow".into(),
+                words: ["dhow", "daemon", "--root", "/a b"].map(str::to_owned).to_vec(),
+                age: Some(3600),
+                ..Peer::default()
+            }),
             client_version: "0.1.0".into(),
             said: Some(Said {
                 product: "dhow".into(),

@@ -16,7 +16,10 @@ pub fn judge(s: &Store, facts: &Facts) -> Vec<Finding> {
         )];
     }
     let mut out = vec![private(s, &root.to_string())];
-    let serving = facts.daemon.as_ref().is_ok_and(|d| d.answer == Answer::Well);
+    let serving = facts
+        .daemon
+        .as_ref()
+        .is_ok_and(|d| d.answer == Answer::Well && d.said.as_ref().is_some_and(|said| said.product == "dhow"));
     out.extend(format(s, &root.to_string(), serving));
     out.push(damaged(s, &root.to_string(), serving));
     let left =

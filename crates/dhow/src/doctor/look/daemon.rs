@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// So many shims are asked, and so long altogether.
 const MAX_SHIMS: usize = 200;
 const SHIMS: Duration = Duration::from_secs(4);
+/// The least that one of them is given.
+const LEAST: Duration = Duration::from_secs(1);
 /// The kernel's ticks in /proc/PID/stat, per second (`USER_HZ`, the same everywhere).
 const TICKS: u64 = 100;
 
@@ -59,13 +61,18 @@ pub fn reach(host: &Host) -> Reached {
             let damaged =
                 info.driver_status.iter().find(|[k, _]| k == "Damaged Layers").map(|[_, n]| n.parse().unwrap_or(1));
             reached.damaged = Some(damaged.unwrap_or(0)).filter(|_| version.platform.name == "dhow");
-            reached.running = running.into_iter().map(|c| c.id).collect();
+            reached.running = with_shims(running);
             reached.said = Some(said(version, info));
         }
         Err(Unseen::Late) => reached.answer = Answer::Silent,
         Err(why) => reached.answer = Answer::Failed(why.to_string()),
     }
     reached
+}
+
+/// Those that have a shim: one that waits for its next start has none.
+fn with_shims(all: Vec<ContainerSummary>) -> Vec<String> {
+    all.into_iter().filter(|c| matches!(c.state.as_str(), "running" | "paused")).map(|c| c.id).collect()
 }
 
 fn said(version: Version, info: Info) -> Said {
@@ -93,6 +100,9 @@ pub fn peer(pid: u32) -> Peer {
     Peer {
         pid,
         name: text(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
+        words: text(format!("/proc/{pid}/cmdline"))
+            .map(|t| t.trim_end_matches('\0').split('\0').map(str::to_owned).collect())
+            .unwrap_or_default(),
         age: uptime.zip(began).map(|(now, then)| now.saturating_sub(then / TICKS)),
         replaced: link("exe").is_some_and(|p| p.to_string_lossy().ends_with(" (deleted)")),
         other_network: differs("ns/net"),
@@ -111,7 +121,7 @@ pub fn look(host: &Host, first: Reached, root: &Path, state: &Path) -> Daemon {
     Daemon {
         socket: host.socket.clone(),
         default: host.default,
-        shims: shims(&first.running, &state.join("shims")),
+        shims: shims(host, &first.running, &state.join("shims")),
         answer: first.answer,
         node: first.node,
         peer: first.peer,
@@ -122,7 +132,7 @@ pub fn look(host: &Host, first: Reached, root: &Path, state: &Path) -> Daemon {
 }
 
 /// Asks the shim of each container that runs.
-fn shims(running: &[String], sockets: &Path) -> Seen<(u64, Vec<(String, Shim)>)> {
+fn shims(host: &Host, running: &[String], sockets: &Path) -> Seen<(u64, Vec<(String, Shim)>)> {
     if !is_root() {
         return Err(Unseen::Root);
     }
@@ -134,27 +144,56 @@ fn shims(running: &[String], sockets: &Path) -> Seen<(u64, Vec<(String, Shim)>)>
     let mut asked = 0;
     for id in running.iter().take(MAX_SHIMS) {
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        // With less, one that is well could be late.
+        if left < LEAST {
             break;
         }
-        let path = sockets.join(format!("{id}.sock"));
-        let answer = within(left.min(ANSWER), move || {
-            let Ok(stream) = connect(&path) else { return Ok(Some(Shim::Gone)) };
-            Ok(match Connection::new(stream).call(Request::State, &[]) {
-                Ok(Reply::State(state)) if state.protocol == VERSION => None,
-                Ok(Reply::State(_)) => Some(Shim::Older),
-                _ => Some(Shim::Gone),
-            })
-        });
         asked += 1;
-        let short = id.get(..12).unwrap_or(id).to_owned();
-        match answer {
-            Ok(None) => {}
-            Ok(Some(kind)) => bad.push((short, kind)),
-            Err(_) => bad.push((short, Shim::Silent)),
+        if let Some(kind) = ask(sockets, id, left) {
+            bad.push((id.clone(), kind));
         }
     }
-    Ok((asked, bad))
+    // One that has ended since, or was started anew, is as it should be.
+    if bad.iter().any(|(_, kind)| *kind != Shim::Older) {
+        let still = again(host);
+        bad.retain_mut(|(id, kind)| {
+            if *kind == Shim::Older {
+                return true;
+            }
+            if !still.as_ref().is_some_and(|all| all.contains(id)) {
+                return false;
+            }
+            let now = ask(sockets, id, LEAST);
+            *kind = now.unwrap_or(*kind);
+            now.is_some()
+        });
+    }
+    let short = |id: String| id.get(..12).map_or_else(|| id.clone(), str::to_owned);
+    Ok((asked, bad.into_iter().map(|(id, kind)| (short(id), kind)).collect()))
+}
+
+/// What is wrong with the shim of a container.
+fn ask(sockets: &Path, id: &str, most: Duration) -> Option<Shim> {
+    let path = sockets.join(format!("{id}.sock"));
+    let answer = within(most.min(ANSWER), move || {
+        let Ok(stream) = connect(&path) else { return Ok(Some(Shim::Gone)) };
+        Ok(match Connection::new(stream).call(Request::State, &[]) {
+            Ok(Reply::State(state)) if state.protocol == VERSION => None,
+            Ok(Reply::State(_)) => Some(Shim::Older),
+            _ => Some(Shim::Gone),
+        })
+    });
+    answer.unwrap_or(Some(Shim::Silent))
+}
+
+/// The containers that run now, if the daemon says so.
+fn again(host: &Host) -> Option<Vec<String>> {
+    let path = host.socket.clone()?;
+    let list = within(ANSWER, move || {
+        let list: Result<Vec<ContainerSummary>, _> = Client::new(&path, None).get("/containers/json");
+        list.map_err(|e| Unseen::Other(e.to_string()))
+    });
+    list.ok().map(with_shims)
 }
 
 #[cfg(test)]

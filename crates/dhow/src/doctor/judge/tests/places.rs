@@ -32,9 +32,31 @@ fn the_disk() {
             "disk.root-bytes",
             Error,
             &[],
-            &["mount -o remount,size=4g /small"],
+            &["mount -o remount,size=4096m /small"],
         ),
         row(|f| root(f).inodes = (3, 1000), "disk.root-inodes", Error, &["3 of 1000"], &["prune"]),
+        row(
+            |f| {
+                root(f).inodes = (3, 100_000);
+                root(f).kind = "tmpfs".into();
+                root(f).mount = "/small".into();
+            },
+            "disk.root-inodes",
+            Error,
+            &[],
+            &["mount -o remount,nr_inodes=200000 /small"],
+        ),
+        row(
+            |f| {
+                root(f).bytes = (0, 6 << 30);
+                root(f).kind = "tmpfs".into();
+                root(f).mount = "/large".into();
+            },
+            "disk.root-bytes",
+            Error,
+            &[],
+            &["mount -o remount,size=12288m /large"],
+        ),
         row(|f| root(f).inodes = (0, 0), "disk.root-inodes", Well, &["as needed"], &[]),
         row(
             |f| root(f).options = vec!["ro".into()],

@@ -92,7 +92,7 @@ fn the_daemon() {
             "daemon.version",
             Warning,
             &["0.1.0", "0.2.0"],
-            &["kill 812 && dhow daemon"],
+            &["kill 812; tail --pid=812 -f /dev/null; dhow daemon --root '/a b'"],
         ),
         row(
             |f| part!(f.daemon).said.as_mut().unwrap().product = "Docker Engine".into(),
@@ -125,7 +125,18 @@ fn the_daemon() {
             "daemon.process",
             Warning,
             &["replaced"],
-            &["kill 812"],
+            &["kill 812; tail --pid=812 -f /dev/null; dhow daemon --root '/a b'"],
+        ),
+        row(
+            |f| {
+                let d = part!(f.daemon);
+                d.peer.as_mut().unwrap().replaced = true;
+                d.said.as_mut().unwrap().product = "Docker Engine".into();
+            },
+            "daemon.process",
+            Well,
+            &["812"],
+            &[],
         ),
         row(
             |f| part!(f.daemon).peer.as_mut().unwrap().other_network = true,
@@ -148,7 +159,7 @@ fn the_daemon() {
             "daemon.shims",
             Error,
             &["abc"],
-            &["dhow rm -f abc"],
+            &["dhow restart abc"],
         ),
         row(
             |f| part!(f.daemon).shims = Ok((2, vec![("abc".into(), Shim::Older)])),
