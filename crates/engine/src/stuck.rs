@@ -52,7 +52,8 @@ pub(crate) struct Mount {
     point: String,
     kind: String,
     source: String,
-    /// Minor number of its device, by which the kernel names FUSE connections.
+    /// Numbers of its device: one of all mounts of the same file system. By the minor one the kernel names FUSE connections.
+    major: u32,
     minor: u32,
 }
 
@@ -164,6 +165,16 @@ impl Mount {
         self.is_fuse() || ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "virtiofs"].contains(&self.kind.as_str())
     }
 
+    /// Whether a look at something there may wait for ever: others answer for it, or its links lead where no path tells.
+    pub(crate) fn may_be_silent(&self) -> bool {
+        self.is_remote() || ["autofs", "proc"].contains(&self.kind.as_str())
+    }
+
+    /// The file system, which may be mounted at several places.
+    pub(crate) fn device(&self) -> (u32, u32) {
+        (self.major, self.minor)
+    }
+
     /// A program answers for it. (`fusectl` is the kernel's own.)
     fn is_fuse(&self) -> bool {
         ["fuse", "fuseblk"].contains(&self.kind.as_str()) || self.kind.starts_with("fuse.")
@@ -184,11 +195,13 @@ fn mount(line: &str) -> Option<Mount> {
     let (own, kind) = line.split_once(" - ")?;
     let own: Vec<&str> = own.split(' ').collect();
     let mut kind = kind.split(' ');
+    let (major, minor) = own.get(2)?.split_once(':')?;
     Some(Mount {
         point: unescaped(own.get(4)?),
         kind: kind.next()?.to_owned(),
         source: unescaped(kind.next()?),
-        minor: own.get(2)?.split_once(':')?.1.parse().ok()?,
+        major: major.parse().ok()?,
+        minor: minor.parse().ok()?,
     })
 }
 

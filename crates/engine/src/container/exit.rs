@@ -7,7 +7,7 @@ use crate::events::{self, Told};
 use crate::link::Report;
 use crate::logs::packer;
 use crate::record::Record;
-use crate::view::Status;
+use crate::view::{StateView, Status};
 use dhow_cgroup::Group;
 use dhow_shim::protocol::{Event, ExitStatus};
 use dhow_types::{ContainerId, Result};
@@ -75,17 +75,22 @@ pub(super) async fn recover(core: &Arc<Core>, me: &Arc<Container>) -> (ExitStatu
     done.await.unwrap_or_else(|_| (lost(0), Over::Lost))
 }
 
-/// Whether one that was on its way to a start has run and ended since, before the start could be recorded.
+/// Whether one that is recorded as not running has run and ended since, before its start could be recorded.
 pub(super) async fn unseen(core: &Arc<Core>, me: &Arc<Container>) -> bool {
-    let state = me.record().state;
-    if !matches!(state.status, Status::Created | Status::Restarting) {
-        return false;
-    }
     let (core, id) = (core.clone(), me.id.clone());
     let file = blocking(move || Ok(exit_file(&core, &id))).await.ok().flatten();
-    let started = file.and_then(|status| status.started_at?.parse::<Timestamp>().ok());
-    // The file of the run before is older than its end.
-    started.is_some_and(|at| state.finished_at.is_none_or(|end| at > end))
+    file.is_some_and(|file| is_unseen(&me.record().state, &file))
+}
+
+/// Whether a file tells of a later run than the record does. That of the recorded run began before its end.
+fn is_unseen(known: &StateView, file: &ExitStatus) -> bool {
+    let began = file.started_at.as_ref().and_then(|at| at.parse::<Timestamp>().ok());
+    began.is_some_and(|at| known.finished_at.is_none_or(|end| at > end)) && !is_recorded(known, file)
+}
+
+/// Whether this end is the one that the record has. A clock that was set back during the run changes nothing of that.
+pub(super) fn is_recorded(known: &StateView, file: &ExitStatus) -> bool {
+    known.finished_at.is_some() && file.finished_at.parse().ok() == known.finished_at
 }
 
 fn lost(pid: i32) -> ExitStatus {
@@ -213,5 +218,32 @@ fn tell(core: &Core, record: &Record) {
 fn warn(me: &Container, result: Result<()>) {
     if let Err(e) = result {
         tracing::warn!("container {}: {e}", me.id.short());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_end_nobody_has_seen() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (finished, began, ended, want) in [
+            // It never ran before.
+            (None, Some(10), 20, true),
+            // The file of the run that is recorded, and the same with a clock that was set back meanwhile.
+            (Some(20), Some(10), 20, false),
+            (Some(20), Some(30), 20, false),
+            // An older one, which a power cut brought back, and a later one.
+            (Some(40), Some(10), 20, false),
+            (Some(20), Some(30), 40, true),
+            // An older shim does not tell.
+            (None, None, 20, false),
+        ] {
+            let known = StateView { finished_at: finished.map(at), ..StateView::default() };
+            let mut file = ExitStatus { started_at: began.map(|s| at(s).to_string()), ..lost(7) };
+            file.finished_at = at(ended).to_string();
+            assert_eq!(is_unseen(&known, &file), want, "{finished:?} {began:?} {ended}");
+        }
     }
 }

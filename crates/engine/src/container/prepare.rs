@@ -36,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) stream: UnixStream,
     /// The record as it is stored: running, with its endpoint.
     pub(super) record: Record,
+    /// It could not be stored: what it must survive.
+    pub(super) unwritten: Option<Durability>,
     /// Takes everything back unless it is kept.
     pub(super) undo: Undo,
 }
@@ -157,10 +159,11 @@ pub(super) fn prepare(core: &Arc<Core>, mut record: Record, joins: Joins, client
     let durability = started(&record);
     let written =
         record.encode().and_then(|doc| core.store.db().update_container(record.id.as_str(), &doc, durability));
-    if let Err(e) = written {
-        tracing::warn!("container {}: {e}", record.id.short());
-    }
-    Ok(Prepared { stream, record, undo })
+    let unwritten = written.err().map(|e| {
+        tracing::warn!("container {}: its start could not be recorded: {e}", record.id.short());
+        durability
+    });
+    Ok(Prepared { stream, record, unwritten, undo })
 }
 
 /// Whether a power cut may take a change of the configuration.

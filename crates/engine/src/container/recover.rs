@@ -7,6 +7,7 @@ use crate::events::{self, Told};
 use crate::link::{FIRST, Link, answer};
 use crate::logs::packer;
 use crate::pause;
+use crate::record::Marks;
 use crate::view::Status;
 use dhow_shim::client::{connect, send_request};
 use dhow_shim::protocol::{Reply, Request, State};
@@ -41,7 +42,14 @@ async fn find_out(core: &Arc<Core>, me: &Arc<Container>, told: Told) -> bool {
     loop {
         if socket.exists() {
             match link(core, me).await {
-                Ok(Some(state)) => return running(core, me, state, told).await,
+                // What ended and is recorded has only not gone yet.
+                Ok(Some(state)) if !ran && state.exit.as_ref().is_some_and(|e| exit::is_recorded(&recorded, e)) => {
+                    break;
+                }
+                Ok(Some(state)) => {
+                    anew(me, recorded.status);
+                    return running(core, me, state, told).await;
+                }
                 Ok(None) => {}
                 Err(e) => tracing::debug!("container {}: its shim does not answer: {e}", me.id.short()),
             }
@@ -59,8 +67,19 @@ async fn find_out(core: &Arc<Core>, me: &Arc<Container>, told: Told) -> bool {
         // One that removes itself is there after its end only while it is restarted, which nobody goes on with.
         return recorded.status == Status::Exited && exit::remove_itself(core, me).await;
     }
+    anew(me, recorded.status);
     let (status, over) = exit::recover(core, me).await;
     exit::ended(core, me, status, over, told).await
+}
+
+/// There was a run since. One that had ended for good was started by hand, or as if: what was asked of the run before is
+/// over with it.
+fn anew(me: &Container, recorded: Status) {
+    if recorded == Status::Exited {
+        let record = &mut me.shared().record;
+        (record.marks, record.state.restart_count) = (Marks::default(), 0);
+        health::by_hand(&mut record.state);
+    }
 }
 
 fn on_its_way(sent_at: Option<Timestamp>) -> bool {

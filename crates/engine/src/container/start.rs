@@ -98,7 +98,7 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
         record.state.restart_count = 0;
     }
     let shared_core = core.clone();
-    let Prepared { stream, record, mut undo } =
+    let Prepared { stream, record, unwritten, mut undo } =
         blocking(move || prepare::prepare(&shared_core, record, joins, clients)).await?;
     let (generation, report) = me.reporter(core);
     let launched = match Link::start(stream, report) {
@@ -118,26 +118,33 @@ async fn launch(core: &Arc<Core>, me: &Arc<Container>, by: By) -> Result<()> {
     for warning in warnings {
         tracing::warn!("container {}: {warning}", me.id.short());
     }
-    let mut shared = me.shared();
-    let marks = match by {
-        By::Hand => Marks::default(),
-        // Somebody may have left his meanwhile.
-        By::Itself => shared.record.marks.clone(),
+    let record = {
+        let mut shared = me.shared();
+        let marks = match by {
+            By::Hand => Marks::default(),
+            // Somebody may have left his meanwhile.
+            By::Itself => shared.record.marks.clone(),
+        };
+        shared.record = record;
+        shared.record.marks = marks;
+        let state = &mut shared.record.state;
+        state.pid = pid;
+        state.started_at = started_at.parse().ok().or(state.started_at);
+        state.exit_code = 0;
+        state.oom_killed = false;
+        shared.live = Some(Live::new(link, generation, protocol::VERSION));
+        shared.agenda.restart = None;
+        shared.starting = false;
+        shared.record.clone()
     };
-    shared.record = record;
-    shared.record.marks = marks;
-    let state = &mut shared.record.state;
-    state.pid = pid;
-    state.started_at = started_at.parse().ok().or(state.started_at);
-    state.exit_code = 0;
-    state.oom_killed = false;
-    shared.live = Some(Live::new(link, generation, protocol::VERSION));
-    shared.agenda.restart = None;
-    shared.starting = false;
-    let record = shared.record.clone();
-    drop(shared);
     events::begun(core, &record);
     health::begin(core, me);
+    // It runs, and a next daemon should know.
+    if let Some(durability) = unwritten
+        && let Err(e) = keep::keep(core, record, durability).await
+    {
+        tracing::warn!("container {}: its start could not be recorded: {e}", me.id.short());
+    }
     Ok(())
 }
 

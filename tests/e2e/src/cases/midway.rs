@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 super::cases!("midway":
     a_stop_waits_for_a_start_that_nobody_asked_for, rm_f_takes_what_is_being_started, waits_hear_of_a_start_that_fails,
-    a_daemon_that_dies_in_a_start, an_end_is_told_once, a_removal_that_fails_is_told,
+    a_daemon_that_dies_in_a_start, a_daemon_that_dies_before_a_start_is_recorded, a_start_that_is_recorded_later,
+    an_end_is_told_once, a_removal_that_fails_is_told,
 );
 
 fn show(d: &Daemon, id: &str, format: &str) -> Result<String> {
@@ -292,6 +293,128 @@ fn database(d: &Daemon) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(out)
 }
 
+fn restore(d: &Daemon, before: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+    for (path, _) in database(d)? {
+        std::fs::remove_file(path)?;
+    }
+    for (path, bytes) in before {
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+/// It was sent to a shim, and the record is still that of the run before.
+fn a_daemon_that_dies_before_a_start_is_recorded(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    // Whether the last run was ended by somebody, and whether the next one has ended when a daemon comes.
+    for (policy, by_hand, ends) in
+        [("no", false, true), ("on-failure:9", true, true), ("no", true, false), ("on-failure:9", true, false)]
+    {
+        let again = policy != "no";
+        let case = format!("{policy} {by_hand} {ends}");
+        let gate = d.dir.path().join(case.replace(':', "-"));
+        std::fs::create_dir(&gate)?;
+        let bind = format!("{}:/g", gate.display());
+        // Each run takes the gate away behind itself.
+        let script = "echo up >> /g/starts; while ! rm /g/go 2>/dev/null; do sleep 0.02; done; exit 17";
+        let starts = || std::fs::read_to_string(gate.join("starts")).unwrap_or_default().lines().count();
+        let go = || std::fs::write(gate.join("go"), "");
+        let id = d.ok(&["run", "-d", "--restart", policy, "-v", &bind, "busybox", "sh", "-c", script])?;
+        until("the first run", || Ok((starts() == 1).then_some(())))?;
+        if by_hand {
+            d.ok(&["kill", &id])?;
+        } else {
+            go()?;
+        }
+        until("its end", || Ok((show(&d, &id, "{{.State.Status}}")? == "exited").then_some(())))?;
+        until("its shim to go", || Ok((!socket(&d, &id).exists()).then_some(())))?;
+        let times = show(&d, &id, "{{.State.StartedAt}} {{.State.FinishedAt}}")?;
+        let mut want = told(&d, &id)?;
+        d.kill()?;
+        let before = database(&d)?;
+        // The twin: nothing has run since.
+        d.up()?;
+        ensure!(show(&d, &id, "{{.State.StartedAt}} {{.State.FinishedAt}}")? == times, "{case}");
+        ensure!(told(&d, &id)? == want, "{case}: {:?}", told(&d, &id)?);
+        d.ok(&["run", "--rm", "busybox", "true"])?;
+        let (traces, held) = (Traces::before(&d, &id)?, HeldUp::all(&d)?);
+        let start = spawn(&d, &["start", &id])?;
+        traces.sent()?;
+        d.kill()?;
+        Daemon::finish(start)?;
+        drop(held);
+        until("the second run", || Ok((starts() == 2).then_some(())))?;
+        restore(&d, &before)?;
+        if ends {
+            go()?;
+            let files = (d.root().join("containers").join(&id).join("exit.json"), socket(&d, &id));
+            until("the shim to end", || Ok((files.0.exists() && !files.1.exists()).then_some(())))?;
+        }
+        d.up()?;
+        want.push("start".to_owned());
+        if !ends {
+            ensure!(show(&d, &id, "{{.State.Status}}")? == "running", "{case}");
+            go()?;
+        }
+        want.push("die".to_owned());
+        if again {
+            // What was asked of the run before is over.
+            until("another run", || Ok((starts() == 3).then_some(())))?;
+            want.push("start".to_owned());
+            until("it to be told", || Ok((told(&d, &id)?.len() == want.len()).then_some(())))?;
+            ensure!(show(&d, &id, "{{.State.Status}} {{.RestartCount}}")? == "running 1", "{case}");
+        } else {
+            until("its end", || Ok((show(&d, &id, "{{.State.Status}}")? == "exited").then_some(())))?;
+            ensure!(show(&d, &id, "{{.State.ExitCode}}")? == "17", "{case}");
+            let now = show(&d, &id, "{{.State.StartedAt}} {{.State.FinishedAt}}")?;
+            let old: Vec<_> = times.split(' ').collect();
+            let new: Vec<_> = now.split(' ').collect();
+            ensure!(new[0] > old[1] && new[1] > new[0], "{case}: {times}, then {now}");
+        }
+        let heard = told(&d, &id)?;
+        ensure!(heard == want, "{case}: {heard:?}, not {want:?}");
+        d.kill()?;
+        d.up()?;
+        let heard = told(&d, &id)?;
+        ensure!(heard == want, "{case}, over another daemon: {heard:?}, not {want:?}");
+        d.ok(&["rm", "-f", &id])?;
+    }
+    Ok(())
+}
+
+/// The database could not be written when the start was sent. It can be when the start has come off.
+fn a_start_that_is_recorded_later(w: &World) -> Result<()> {
+    let d = Daemon::start_on(&w.setup, "{}", |dir| Disk::ext4(&dir.join("root"), &dir.join("disk"), 40).map(Some))?;
+    d.load("busybox")?;
+    d.ok(&["run", "--rm", "busybox", "true"])?;
+    let id = d.ok(&["create", "busybox", "sleep", "1000"])?;
+    let journal = d.root().join("dhow.db-wal");
+    let change = |how: &str| {
+        let out = d.disk()?.command("chattr").arg(how).arg(&journal).output()?;
+        ensure!(out.status.success(), "chattr {how}: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(())
+    };
+    let held = HeldUp::all(&d)?;
+    change("+i")?;
+    let start = spawn(&d, &["start", &id])?;
+    let warned = until("a warning", || Ok(d.log().contains("its start could not be recorded").then_some(())));
+    change("-i")?;
+    warned?;
+    drop(held);
+    Daemon::finish(start)?.ok()?;
+    // The record alone says that it ran.
+    let pid = show(&d, &id, "{{.State.Pid}}")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let shim = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).context("no parent")?;
+    let shim = Pid::from_raw(shim.parse()?).context("no shim")?;
+    d.kill()?;
+    kill_process(shim, Signal::KILL)?;
+    d.up()?;
+    let state = show(&d, &id, "{{.State.Status}} {{.State.ExitCode}}")?;
+    ensure!(state == "exited 137", "{state}");
+    Ok(())
+}
+
 /// A daemon that told an end and died before it was recorded: what is there then is the record of a run that goes on.
 fn an_end_is_told_once(w: &World) -> Result<()> {
     let d = w.own_daemon()?;
@@ -309,12 +432,7 @@ fn an_end_is_told_once(w: &World) -> Result<()> {
     ensure!(told(&d, &id)? == want);
     until("its shim to go", || Ok((!socket(&d, &id).exists()).then_some(())))?;
     d.kill()?;
-    for (path, _) in database(&d)? {
-        std::fs::remove_file(path)?;
-    }
-    for (path, bytes) in before {
-        std::fs::write(path, bytes)?;
-    }
+    restore(&d, &before)?;
     d.up()?;
     ensure!(show(&d, &id, "{{.State.Status}} {{.State.ExitCode}}")? == "exited 17");
     let heard = told(&d, &id)?;

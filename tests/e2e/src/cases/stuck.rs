@@ -163,6 +163,7 @@ fn a_silent_mount(w: &World) -> Result<()> {
         works(&d)?;
     }
     ensure!(fuse.silent() > before, "it was not asked");
+    others_are_not_held_up(&d, &fuse, &named)?;
     let (status, _, body) = d.http("POST", "/containers/stuck/start", "")?;
     ensure!(status == 503 && body.contains(r#""cause":"mount-stuck""#), "{status} {body}");
     // Another daemon comes, though those who asked are still there.
@@ -181,6 +182,33 @@ fn a_silent_mount(w: &World) -> Result<()> {
     let ran =
         ends(d.command(&["run", "--rm", "--mount", &format!("type=bind,src={file},dst=/x"), "busybox", "ls", "/x"]))?;
     ensure!(ran.code == 0 && ran.out == "/x\n", "{ran:?}");
+    Ok(())
+}
+
+/// However often it is asked, by one who waits there for all, other places are as ever; also by a link, and one that leads
+/// there is known for it.
+fn others_are_not_held_up(d: &Daemon, fuse: &Fuse, named: &str) -> Result<()> {
+    let near = d.dir.path().join("near");
+    std::fs::create_dir(&near)?;
+    std::fs::write(near.join("file"), "")?;
+    let (to_near, to_far) = (d.dir.path().join("to-near"), d.dir.path().join("to-far"));
+    std::os::unix::fs::symlink(&near, &to_near)?;
+    std::os::unix::fs::symlink(&fuse.point, &to_far)?;
+    let before = fuse.silent();
+    for time in 0..20 {
+        ends(d.command(&["start", "stuck"]))?.fails(1, &[named]).with_context(|| format!("time {time}"))?;
+    }
+    ensure!(fuse.silent() == before, "{} more were sent there", fuse.silent() - before);
+    ends(d.command(&["run", "--rm", "-v", &format!("{}:/x", to_far.display()), "busybox", "true"]))?
+        .fails(125, &[named])?;
+    for place in [&near, &to_near] {
+        let volume = format!("{}:/x", place.display());
+        let ran = ends(d.command(&["run", "--rm", "-v", &volume, "busybox", "ls", "/x"]))?;
+        ensure!(ran.code == 0 && ran.out == "file\n", "{ran:?}");
+        let mount = format!("type=bind,src={}/file,dst=/x", place.display());
+        let ran = ends(d.command(&["run", "--rm", "--mount", &mount, "busybox", "ls", "/x"]))?;
+        ensure!(ran.code == 0 && ran.out == "/x\n", "{ran:?}");
+    }
     Ok(())
 }
 
