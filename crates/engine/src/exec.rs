@@ -26,6 +26,8 @@ const KILLED: i32 = 137;
 pub(crate) struct Exec {
     id: String,
     container: ContainerId,
+    /// The run of the container that it belongs to: it is never carried out in another.
+    run: u64,
     pub(crate) request: ExecRequest,
     state: Mutex<State>,
 }
@@ -65,7 +67,8 @@ impl Execs {
         let exec = self.lock().by_id.get(id).cloned();
         exec.inspect(|exec| exec.ended(code)).is_some()
     }
-    /// A container ended, and with it what ran in it. What nobody started is gone: it was for that run.
+    /// A container ended, and with it what was started in it, also what is still on its way to the shim. What nobody
+    /// started is gone: it was for that run.
     pub(crate) fn container_ended(&self, container: &ContainerId) {
         let mut table = self.lock();
         let Table { by_id, by_container } = &mut *table;
@@ -74,8 +77,8 @@ impl Execs {
             let waits = exec.state().waits();
             if waits {
                 by_id.remove(&exec.id);
-            } else if exec.state().running {
-                exec.ended(KILLED);
+            } else {
+                exec.over(KILLED);
             }
             !waits
         });
@@ -98,6 +101,16 @@ impl Execs {
         let mut table = self.lock();
         for exec in table.by_container.remove(container).into_iter().flatten() {
             table.by_id.remove(&exec.id);
+        }
+    }
+    /// Forgets one that came too late.
+    fn forget(&self, exec: &Exec) {
+        let mut table = self.lock();
+        table.by_id.remove(&exec.id);
+        let Some(own) = table.by_container.get_mut(&exec.container) else { return };
+        own.retain(|other| other.id != exec.id);
+        if own.is_empty() {
+            table.by_container.remove(&exec.container);
         }
     }
     /// Ids of the execs of a container that were not yet started or run.
@@ -145,6 +158,34 @@ impl Exec {
         let mut state = self.state();
         (state.running, state.pid, state.exit_code) = (false, 0, Some(code));
     }
+    /// The same, unless its end is known already.
+    fn over(&self, code: i32) {
+        let mut state = self.state();
+        if state.exit_code.is_none() {
+            (state.running, state.pid, state.exit_code) = (false, 0, Some(code));
+        }
+    }
+    /// Whether it can be started as the client believes, in the run that goes on.
+    fn may_start(&self, state: &State, start: &ExecStart, run: u64) -> Result<()> {
+        let id = &self.id;
+        if state.exit_code.is_some() {
+            return Err(Error::conflict(format!("exec instance {id} has already run")));
+        }
+        if state.started {
+            return Err(Error::conflict(format!("exec instance {id} is already running")));
+        }
+        // As if it had been forgotten with its run, which it is about to be.
+        if self.run != run {
+            return Err(missing(id));
+        }
+        if start.tty != self.request.tty && !start.detach {
+            return Err(Error::invalid(format!(
+                "exec instance {id} was created with tty {}: start it alike",
+                self.request.tty
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// An exec's program ended.
@@ -168,7 +209,7 @@ pub(crate) fn tell(core: &Core, container: &Container, what: &str, id: &str, wor
 
 /// Prepares one.
 pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecRequest) -> Result<String> {
-    container.awake()?;
+    let run = container.awake()?.generation;
     if request.cmd.is_empty() || request.cmd[0].is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
@@ -185,9 +226,14 @@ pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecReque
         return Err(Error::invalid("an argument or variable contains a zero byte"));
     }
     let id = dhow_types::Digest::from_raw(random()?).hex();
-    let exec = Exec { id: id.clone(), container: container.id.clone(), request, state: Mutex::default() };
+    let exec = Exec { id: id.clone(), container: container.id.clone(), run, request, state: Mutex::default() };
     let exec = Arc::new(exec);
     core.execs.add(exec.clone())?;
+    // An end that came before this was added has not seen it. One that comes from now on does.
+    if let Err(e) = container.record_of(run) {
+        core.execs.forget(&exec);
+        return Err(e);
+    }
     tell(core, container, "exec_create", &exec.id, &exec.request.cmd);
     Ok(id)
 }
@@ -196,22 +242,8 @@ pub(crate) fn create(core: &Core, container: &Arc<Container>, request: ExecReque
 pub(crate) fn claim(core: &Core, id: &str, start: &ExecStart) -> Result<Arc<Exec>> {
     let exec = core.execs.find(id)?;
     let container = core.registry().find(exec.container.as_str())?;
-    container.awake()?;
-    core.execs.claim(id, |exec, state| {
-        if state.exit_code.is_some() {
-            return Err(Error::conflict(format!("exec instance {id} has already run")));
-        }
-        if state.started {
-            return Err(Error::conflict(format!("exec instance {id} is already running")));
-        }
-        if start.tty != exec.request.tty && !start.detach {
-            return Err(Error::invalid(format!(
-                "exec instance {id} was created with tty {}: start it alike",
-                exec.request.tty
-            )));
-        }
-        Ok(())
-    })
+    let run = container.awake()?.generation;
+    core.execs.claim(id, |exec, state| exec.may_start(state, start, run))
 }
 
 /// Starts one without a client.
@@ -275,7 +307,8 @@ async fn launch(
                 (state.running, state.pid) = (true, *pid);
             }
         }
-        Err(e) => exec.ended(match e.kind() {
+        // If the container ended meanwhile, that was the reason.
+        Err(e) => exec.over(match e.kind() {
             ErrorKind::CommandNotFound => 127,
             ErrorKind::CommandNotExecutable => 126,
             // Docker's code when the start failed for another reason.
@@ -292,8 +325,8 @@ async fn run(
     client: Option<(AttachOptions, OwnedFd)>,
 ) -> Result<i32> {
     let container = core.registry().find(exec.container.as_str())?;
-    let (shared, request, same) = (core.clone(), exec.request.clone(), container.clone());
-    let (of, process) = blocking(move || process(&shared, &same, &request, size)).await?;
+    let (shared, request, same, of) = (core.clone(), exec.request.clone(), container.clone(), exec.run);
+    let process = blocking(move || process(&shared, &same, of, &request, size)).await?;
     let (attach, fds) = match client {
         Some((options, fd)) => (Some(options), vec![fd]),
         None => (None, Vec::new()),
@@ -309,7 +342,7 @@ async fn run(
     };
     // Nobody makes it stand still before the program runs.
     let _together = container.standing.read().await;
-    let link = still(&container, &of)?;
+    let link = still(&container, of)?;
     tell(core, &container, "exec_start", &exec.id, &exec.request.cmd);
     match link.call(Request::Exec(Box::new(launch)), fds).await? {
         Reply::ExecStarted { pid, warnings } => {
@@ -322,27 +355,24 @@ async fn run(
     }
 }
 
-/// The shim of a container whose processes do not stand still, if it is `of`.
-pub(crate) fn still(container: &Container, of: &Arc<Link>) -> Result<Arc<Link>> {
-    let link = container.awake()?;
-    match Arc::ptr_eq(&link, of) {
-        true => Ok(link),
-        // It was started again meanwhile.
-        false => Err(Error::conflict(format!("container {} is not running", container.id))),
-    }
+/// The shim of a container whose processes do not stand still, if the run is still this one.
+pub(crate) fn still(container: &Container, run: u64) -> Result<Arc<Link>> {
+    let live = container.awake()?;
+    // It may have been started again meanwhile.
+    if live.generation == run { Ok(live.link) } else { Err(container.not_running()) }
 }
 
-/// The process, as the container's own but for what the request says. It is only for the shim that comes with it: what
-/// was looked up by the number of its process is right if that shim can start it, because then the process is there.
+/// The process, as the container's own but for what the request says. It is only for the shim of that run: what was
+/// looked up by the number of its process is right if that shim can start it, because then the process is there.
 pub(crate) fn process(
     core: &Core,
     container: &Container,
+    run: u64,
     request: &ExecRequest,
     size: Option<(u16, u16)>,
-) -> Result<(Arc<Link>, Process)> {
-    let (link, pid) = container.first()?;
-    let record = container.record();
-    let root = format!("/proc/{pid}/root");
+) -> Result<Process> {
+    let record = container.record_of(run)?;
+    let root = format!("/proc/{}/root", record.state.pid);
     let root = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(std::io::Error::from)
         .with_context(|| format!("reach the files of container {}", record.id.short()))?;
@@ -362,7 +392,7 @@ pub(crate) fn process(
     let security = security::parse(&record.host.security_opt)?;
     let size = size.or(request.console_size);
     let cwd = [&request.working_dir, &record.config.working_dir].into_iter().find(|d| !d.is_empty());
-    let process = Process {
+    Ok(Process {
         terminal: request.tty,
         console_size: size.map(|(height, width)| ConsoleSize { height, width }),
         user: User { uid: identity.uid, gid: identity.gid, umask: None, additional_gids: identity.groups },
@@ -373,8 +403,7 @@ pub(crate) fn process(
         rlimits: record.host.resources.ulimits.iter().map(resources::rlimit).collect::<Result<_>>()?,
         no_new_privileges: security.no_new_privileges.unwrap_or(core.settings.hardened),
         ..Process::default()
-    };
-    Ok((link, process))
+    })
 }
 
 /// What is known about one.
@@ -419,7 +448,7 @@ mod tests {
     fn exec(container: &ContainerId, number: usize) -> Arc<Exec> {
         let request = ExecRequest { cmd: vec!["true".into()], ..ExecRequest::default() };
         let id = format!("{}-{number}", container.short());
-        Arc::new(Exec { id, container: container.clone(), request, state: Mutex::default() })
+        Arc::new(Exec { id, container: container.clone(), run: 7, request, state: Mutex::default() })
     }
 
     #[test]
@@ -460,6 +489,38 @@ mod tests {
             execs.add(exec).unwrap();
         }
         assert_eq!(execs.add(exec(&a, MAX_EXECS)).unwrap_err().kind(), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn one_is_started_once_and_only_in_its_run() {
+        let one = exec(&ContainerId::from_raw([1; 32]), 0);
+        let may = |run| one.may_start(&one.state(), &ExecStart::default(), run).map_err(|e| e.kind());
+        assert_eq!((may(7), may(8)), (Ok(()), Err(ErrorKind::NotFound)), "the next run is not its own");
+        one.state().started = true;
+        assert_eq!(may(7), Err(ErrorKind::Conflict));
+        one.ended(0);
+        assert_eq!((may(7), may(8)), (Err(ErrorKind::Conflict), Err(ErrorKind::Conflict)));
+    }
+
+    #[test]
+    fn what_is_on_its_way_when_the_container_ends_has_an_end() {
+        let execs = Execs::default();
+        let a = ContainerId::from_raw([1; 32]);
+        execs.add(exec(&a, 0)).unwrap();
+        let claimed = execs.claim(&exec(&a, 0).id, |_, _| Ok(())).unwrap();
+        execs.container_ended(&a);
+        assert_eq!(claimed.state().exit_code, Some(KILLED));
+        assert!(execs.find(&claimed.id).is_ok() && execs.alive(&a).is_empty());
+        // What its start says afterwards is not the reason.
+        claimed.over(126);
+        assert_eq!(claimed.state().exit_code, Some(KILLED));
+        // One that came too late leaves nothing behind.
+        let late = exec(&a, 1);
+        execs.add(late.clone()).unwrap();
+        execs.forget(&late);
+        assert!(execs.find(&late.id).is_err() && execs.find(&claimed.id).is_ok());
+        execs.forget(&claimed);
+        assert!(execs.lock().by_container.is_empty() && execs.lock().by_id.is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! because it may have to end the container: it takes `paused` away, then thaws. Whoever pauses looks at its mark again
 //! when the processes stand still, and thaws them if it is gone. So whatever the order, the thaw is the last.
 
-use crate::container::{Container, Live};
+use crate::container::{Container, Held, Live};
 use crate::core::{Core, blocking};
 use crate::record::Record;
 use dhow_cgroup::Group;
@@ -17,16 +17,7 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
     let container = core.registry().find(name)?;
     let _alone = container.standing.write().await;
     container.between_runs()?;
-    let not_running = || Error::conflict(format!("container {} is not running", container.id));
-    let generation = {
-        let mut shared = container.shared();
-        let live = shared.run().filter(|live| !live.killed).ok_or_else(not_running)?;
-        if live.paused {
-            return Err(Error::conflict(format!("container {} is already paused", container.id)));
-        }
-        live.paused = true;
-        live.generation
-    };
+    let (generation, _held) = mark(&container)?;
     container.changed();
     let frozen = freeze(core, &container, true).await;
     // It goes before its end is told.
@@ -44,7 +35,7 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
             (Err(e), Some(live)) => {
                 live.paused = false;
                 if gone {
-                    return Err(not_running());
+                    return Err(container.not_running());
                 }
                 return Err(e.clone().prefixed(format_args!("cannot pause container {}", container.id)));
             }
@@ -52,12 +43,38 @@ pub(crate) async fn pause(core: &Arc<Core>, name: &str) -> Result<()> {
             (_, live) => live.is_some(),
         }
     };
-    if frozen.is_ok() {
-        // No matter if it fails: then the group has gone with the container.
-        let _ = freeze(core, &container, false).await;
+    if frozen.is_ok()
+        && let Err(e) = freeze(core, &container, false).await
+        && !is_gone(core, &container).await
+    {
+        // It stands still as before: whoever looks sees it, and may try again.
+        let stays = container.shared().of_run(generation).map(|live| live.paused = !live.killed).is_some();
+        let e = e.prefixed(format_args!("cannot let container {} go on after a signal", container.id));
+        if !stays {
+            tracing::warn!("{e}");
+            return Err(container.not_running());
+        }
+        container.changed();
+        return Err(e);
     }
     // One that goes on was paused, and unpaused by the signal.
-    if goes_on { Ok(()) } else { Err(not_running()) }
+    if goes_on { Ok(()) } else { Err(container.not_running()) }
+}
+
+/// Takes a run that is to stand still. While the guard lives, no later one begins: its group has the same name, and must
+/// not be stopped in the middle of its start.
+pub(crate) fn mark(container: &Arc<Container>) -> Result<(u64, Held)> {
+    let generation = {
+        let mut shared = container.shared();
+        let live = shared.run().filter(|live| !live.killed).ok_or_else(|| container.not_running())?;
+        if live.paused {
+            return Err(Error::conflict(format!("container {} is already paused", container.id)));
+        }
+        live.paused = true;
+        live.generation
+    };
+    let held = container.hold(generation).ok_or_else(|| container.not_running())?;
+    Ok((generation, held))
 }
 
 /// Lets a container go on.

@@ -212,11 +212,12 @@ impl Container {
 
     /// The shim of a running container.
     pub(crate) fn running(&self) -> Result<Arc<Link>> {
-        let shared = self.shared();
-        match (&shared.live, shared.record.state.status) {
-            (Some(live), Status::Running) => Ok(live.link.clone()),
-            _ => Err(Error::conflict(format!("container {} is not running", self.id))),
-        }
+        let link = self.shared().run().map(|live| live.link.clone());
+        link.ok_or_else(|| self.not_running())
+    }
+
+    pub(crate) fn not_running(&self) -> Error {
+        Error::conflict(format!("container {} is not running", self.id))
     }
 
     /// The shim of a running container, and the number of the process that this shim started.
@@ -225,8 +226,15 @@ impl Container {
         let state = &shared.record.state;
         match (&shared.live, state.status) {
             (Some(live), Status::Running) if state.pid > 0 => Ok((live.link.clone(), state.pid)),
-            _ => Err(Error::conflict(format!("container {} is not running", self.id))),
+            _ => Err(self.not_running()),
         }
+    }
+
+    /// The record of this run while it goes on: the process in it is this run's.
+    pub(crate) fn record_of(&self, run: u64) -> Result<Record> {
+        let mut shared = self.shared();
+        let goes_on = shared.run().is_some_and(|live| live.generation == run) && shared.record.state.pid > 0;
+        if goes_on { Ok(shared.record.clone()) } else { Err(self.not_running()) }
     }
 
     /// The end of a run, known at once if it is over.
@@ -259,14 +267,17 @@ impl Container {
         self.changed.notify_waiters();
     }
 
-    /// The shim of a running container whose processes do not stand still.
-    pub(crate) fn awake(&self) -> Result<Arc<Link>> {
-        if self.is_paused() {
-            let text = format!("Container {} is paused, unpause the container before exec", self.id);
-            return Err(Error::conflict(text));
+    /// The run of a container whose processes do not stand still.
+    pub(crate) fn awake(&self) -> Result<Live> {
+        let live = self.shared().run().cloned();
+        match live {
+            Some(live) if live.paused => {
+                let text = format!("Container {} is paused, unpause the container before exec", self.id);
+                Err(Error::conflict(text))
+            }
+            Some(live) => Ok(live),
+            None => self.between_runs().and_then(|()| Err(self.not_running())),
         }
-        self.between_runs()?;
-        self.running()
     }
 
     /// Refuses, in Docker's words, what needs its process while it waits for its next start.

@@ -7,6 +7,7 @@ use super::{Container, Shared};
 use crate::config::ExecRequest;
 use crate::core::{Core, blocking, random};
 use crate::exec;
+use crate::link::Link;
 use crate::plan::health::{self as rules, Check, MAX_OUTPUT};
 use crate::view::Probe;
 use dhow_shim::protocol::{Capture, Captured, Exec, ExecSeccomp, Request};
@@ -91,7 +92,7 @@ pub(super) async fn make(
         let text = "the last health check was killed and has not ended: it hangs in the kernel";
         return outcome(-1, text.into(), Some(Hanging(end)));
     }
-    let began = begin(core, me, check).await;
+    let began = begin(core, me, generation, check).await;
     drop(together);
     let mut end = match began {
         Ok(end) => end,
@@ -130,14 +131,14 @@ pub(super) async fn make(
     }
 }
 
-/// Starts it.
-async fn begin(core: &Arc<Core>, me: &Arc<Container>, check: &Check) -> Result<oneshot::Receiver<End>> {
+/// Starts it in this run and no other.
+async fn begin(core: &Arc<Core>, me: &Arc<Container>, run: u64, check: &Check) -> Result<oneshot::Receiver<End>> {
     let exec_id = Digest::from_raw(random()?).hex();
     let request = ExecRequest { cmd: check.command.clone(), ..ExecRequest::default() };
     exec::tell(core, me, "exec_create", &exec_id, &check.command);
     exec::tell(core, me, "exec_start", &exec_id, &check.command);
     let (shared, same) = (core.clone(), me.clone());
-    let (of, process) = blocking(move || exec::process(&shared, &same, &request, None)).await?;
+    let process = blocking(move || exec::process(&shared, &same, run, &request, None)).await?;
     let launch = Exec {
         exec_id: exec_id.clone(),
         process,
@@ -150,13 +151,26 @@ async fn begin(core: &Arc<Core>, me: &Arc<Container>, check: &Check) -> Result<o
             timeout_ms: Some(u64::try_from(check.timeout.as_millis()).unwrap_or(u64::MAX)),
         }),
     };
-    let link = exec::still(me, &of)?;
-    let (tx, rx) = oneshot::channel();
     // Before the start, because its end may be told at once.
-    me.shared().probe = Some(Box::new(Slot { exec_id, end: tx }));
+    let (link, end) = take(me, run, &exec_id)?;
     let started = link.call(Request::Exec(Box::new(launch)), Vec::new()).await;
     if started.is_err() {
-        me.shared().probe = None;
+        give_back(&mut me.shared(), &exec_id);
     }
-    started.map(|_| rx)
+    started.map(|_| end)
+}
+
+/// Makes a check the one that runs, unless the run is over or stands still.
+pub(super) fn take(me: &Container, run: u64, exec_id: &str) -> Result<(Arc<Link>, oneshot::Receiver<End>)> {
+    let mut shared = me.shared();
+    let live = shared.run().filter(|live| live.generation == run && !live.paused);
+    let link = live.ok_or_else(|| me.not_running())?.link.clone();
+    let (tx, rx) = oneshot::channel();
+    shared.probe = Some(Box::new(Slot { exec_id: exec_id.to_owned(), end: tx }));
+    Ok((link, rx))
+}
+
+/// The check that runs is none any more; the next run's is left alone.
+pub(super) fn give_back(shared: &mut Shared, exec_id: &str) {
+    shared.probe.take_if(|slot| slot.exec_id == exec_id);
 }

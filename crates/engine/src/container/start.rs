@@ -62,7 +62,10 @@ pub(super) async fn settle(me: &Container) -> Result<()> {
     }
     // Nobody's signal to the last run's group must hit this one's.
     if !becomes(me, MAX_LEAVE, |shared| shared.holds == 0).await {
-        return Err(Error::unavailable(format!("the last run of container {} is still being killed", me.id)));
+        return Err(Error::unavailable(format!(
+            "the last run of container {} is still being killed, paused or unpaused",
+            me.id
+        )));
     }
     // A client that never comes must not hold up the others.
     becomes(me, MAX_HAND_OVER, |shared| shared.tickets == 0).await;

@@ -114,3 +114,43 @@ async fn an_end_is_not_held_up_by_a_mark_that_is_not_written() {
     let _unanswered = commands.recv().await;
     assert_eq!(asked.await.unwrap().unwrap().run, Some(7));
 }
+
+/// Execs and health checks look for their run when they are created, prepared and begun.
+#[tokio::test]
+async fn what_is_started_in_an_earlier_run_is_not_carried_out_in_this_one() {
+    let (me, _commands, _shim) = container(Status::Running, 7);
+    me.shared().record.state.pid = 1;
+    assert_eq!(me.awake().unwrap().generation, 7);
+    assert!(crate::exec::still(&me, 7).is_ok() && me.record_of(7).is_ok());
+    for earlier in [crate::exec::still(&me, 6).map(drop), me.record_of(6).map(drop)] {
+        assert!(earlier.unwrap_err().text().ends_with("is not running"));
+    }
+    // The check of this run stays, whatever an earlier one's wants.
+    let (_, mut end) = probe::take(&me, 7, "now").unwrap();
+    assert_eq!(probe::take(&me, 6, "late").unwrap_err().kind(), ErrorKind::Conflict);
+    probe::give_back(&mut me.shared(), "late");
+    assert!(me.shared().probe.is_some() && end.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+    probe::give_back(&mut me.shared(), "now");
+    assert!(me.shared().probe.is_none());
+    me.shared().run().unwrap().paused = true;
+    assert!(me.awake().unwrap_err().text().contains("is paused") && probe::take(&me, 7, "now").is_err());
+    me.shared().record.state.status = Status::Restarting;
+    assert!(me.awake().unwrap_err().text().contains("is restarting") && me.record_of(7).is_err());
+}
+
+#[tokio::test]
+async fn the_next_run_waits_for_who_pauses_the_last_one() {
+    let (me, _commands, _shim) = container(Status::Running, 7);
+    let (run, held) = crate::pause::mark(&me).unwrap();
+    assert!(run == 7 && me.is_paused());
+    assert!(crate::pause::mark(&me).unwrap_err().text().contains("already paused"));
+    me.shared().record.state.status = Status::Exited;
+    me.shared().live = None;
+    {
+        let mut settled = std::pin::pin!(start::settle(&me));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut settled).await.is_err());
+        drop(held);
+        settled.await.unwrap();
+    }
+    assert!(crate::pause::mark(&me).unwrap_err().text().ends_with("is not running"));
+}
