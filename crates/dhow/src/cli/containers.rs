@@ -44,14 +44,11 @@ pub fn start(context: &Context, args: StartArgs) -> Result<i32> {
             redraw: false,
         };
         let start = || client.post_empty(&format!("/containers/{}/start", inspected.id)).map(drop);
-        return match attached.follow(|| Ok(start()?)) {
+        return Ok(match attached.follow(|| Ok(start()?))? {
             // Left as it was meant to be: nothing to say.
-            Ok(Outcome::Detached) => Ok(0),
-            Ok(Outcome::Ended(ended)) => Ok(run::code_of_end(&ended)),
-            // SIGINT or SIGTERM that no program with a terminal is told of: in Docker they only end the showing.
-            Err(error) if matches!(error.downcast_ref(), Some(Exit(130 | 143))) && inspected.config.tty => Ok(0),
-            Err(error) => Err(error),
-        };
+            Outcome::Detached => 0,
+            Outcome::Ended(ended) => run::code_of_end(&ended),
+        });
     }
     let mut failed = Vec::new();
     let code = for_each(&args.containers, true, |name| {
