@@ -348,7 +348,7 @@ fn a_dry_run_of_all_counts_containers_as_gone(w: &World) -> Result<()> {
 
 /// Sets when images and containers were last used, while no daemon runs: `image NAME DAYS` or `container NAME DAYS`.
 const AGE: &str = r#"
-import json, sqlite3, sys, time, datetime
+import json, os, sqlite3, sys, time, datetime
 db = sqlite3.connect(sys.argv[1])
 now = time.time()
 for kind, name, days in zip(sys.argv[2::3], sys.argv[3::3], sys.argv[4::3]):
@@ -362,6 +362,14 @@ for kind, name, days in zip(sys.argv[2::3], sys.argv[3::3], sys.argv[4::3]):
         doc["created"] = at
         for key in "started_at", "finished_at":
             doc["state"][key] = doc["state"][key] and at
+        # A run that the record knows nothing of would be told by the file of its end.
+        end = os.path.join(os.path.dirname(sys.argv[1]), "containers", doc["id"], "exit.json")
+        if os.path.exists(end):
+            with open(end) as file:
+                status = json.load(file)
+            status["startedAt"] = status["finishedAt"] = at
+            with open(end, "w") as file:
+                json.dump(status, file)
         done = db.execute("UPDATE containers SET doc = ? WHERE name = ?", (json.dumps(doc), name))
     assert done.rowcount == 1, (kind, name)
 db.commit()

@@ -97,6 +97,19 @@ fn attached_as_by_docker(w: &World) -> Result<()> {
     Ok(())
 }
 
+/// The same command with SIGHUP as it is by default: the tests may run where it is ignored (`nohup`), which is inherited.
+fn heeding(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
+}
+
 fn a_terminal_gets_no_signals(w: &World) -> Result<()> {
     let d = w.daemon()?;
     needs_docker_28()?;
@@ -105,7 +118,7 @@ fn a_terminal_gets_no_signals(w: &World) -> Result<()> {
             let script = "trap 'echo got; exit 11' HUP; echo up; while :; do sleep 0.05; done";
             let flags: &[&str] = if tty { &["-t"] } else { &[] };
             d.ok(&[&["create", "--name", "deaf"], flags, &["busybox", "sh", "-c", script]].concat())?;
-            let mut child = client(&d, &["start", "-a", "deaf"])?.stdout(Stdio::piped()).spawn()?;
+            let mut child = heeding(&client(&d, &["start", "-a", "deaf"])?).stdout(Stdio::piped()).spawn()?;
             // Not before it was shown: then the client listens to signals, too.
             let mut shown = [0; 2];
             child.stdout.as_mut().context("no output")?.read_exact(&mut shown)?;
