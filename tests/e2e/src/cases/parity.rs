@@ -153,7 +153,15 @@ fn one(d: &Daemon, row: &Row, standing: &BTreeSet<String>, by_docker: bool) -> R
 /// A text without what differs between two runs.
 fn plain(text: &str) -> String {
     let text = text.replace("Docker", "dhow").replace("docker", "dhow");
-    text.split_inclusive('\n').map(|line| aged(&untimed(&ids(line)))).collect()
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(|line| aged(&untimed(&ids(line)))).collect();
+    // The width of an age is that of its column, in the head of a table, too.
+    if lines.iter().skip(1).any(|line| line.contains("AGE"))
+        && let Some(head) = lines.first_mut()
+        && head.contains("  ")
+    {
+        *head = head.split_whitespace().collect::<Vec<_>>().join(" ") + "\n";
+    }
+    lines.concat()
 }
 
 /// Ids in full and in short.
