@@ -108,6 +108,19 @@ impl Waiting {
     }
 }
 
+/// Kills the daemon after it has sent a start to a shim, which begins only then.
+fn killed_in_a_start(d: &Daemon, id: &str) -> Result<()> {
+    // So that there is a zygote, whatever the last daemon's became of.
+    d.ok(&["run", "--rm", "busybox", "true"])?;
+    let (traces, held) = (Traces::before(d, id)?, HeldUp::all(d)?);
+    let start = spawn(d, &["start", id])?;
+    traces.sent()?;
+    d.kill()?;
+    Daemon::finish(start)?;
+    drop(held);
+    Ok(())
+}
+
 fn spawn(d: &Daemon, words: &[&str]) -> Result<Child> {
     Ok(d.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
@@ -230,14 +243,7 @@ fn a_daemon_that_dies_in_a_start(w: &World) -> Result<()> {
     let mut want = vec!["create"];
     for (run, ends) in [(1, true), (2, false), (3, true)] {
         let earlier = show(&d, &id, "{{.State.StartedAt}} {{.State.FinishedAt}}")?;
-        // So that there is a zygote, whatever the last daemon's became of.
-        d.ok(&["run", "--rm", "busybox", "true"])?;
-        let (traces, held) = (Traces::before(&d, &id)?, HeldUp::all(&d)?);
-        let start = spawn(&d, &["start", &id])?;
-        traces.sent()?;
-        d.kill()?;
-        Daemon::finish(start)?;
-        drop(held);
+        killed_in_a_start(&d, &id)?;
         until("the container to begin", || Ok((starts() == run).then_some(())))?;
         let gone = || {
             std::fs::write(gate.join("go"), "")?;
@@ -336,13 +342,7 @@ fn a_daemon_that_dies_before_a_start_is_recorded(w: &World) -> Result<()> {
         d.up()?;
         ensure!(show(&d, &id, "{{.State.StartedAt}} {{.State.FinishedAt}}")? == times, "{case}");
         ensure!(told(&d, &id)? == want, "{case}: {:?}", told(&d, &id)?);
-        d.ok(&["run", "--rm", "busybox", "true"])?;
-        let (traces, held) = (Traces::before(&d, &id)?, HeldUp::all(&d)?);
-        let start = spawn(&d, &["start", &id])?;
-        traces.sent()?;
-        d.kill()?;
-        Daemon::finish(start)?;
-        drop(held);
+        killed_in_a_start(&d, &id)?;
         until("the second run", || Ok((starts() == 2).then_some(())))?;
         restore(&d, &before)?;
         if ends {
