@@ -229,6 +229,20 @@ mod tests {
         assert_eq!((file.headers().count(), file.prune_filters()), (0, &["label=a".to_owned()][..]));
     }
 
+    /// `sudo dhow context use` must not take the file, with the credentials in it, from the user whose it is.
+    #[test]
+    fn a_file_stays_its_owners() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::fs::write(&path, "{}").unwrap();
+        let owner = if rustix::process::geteuid().is_root() { 12_345 } else { rustix::process::geteuid().as_raw() };
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        write_whole(&path, b"{\"a\":1}", std::fs::Permissions::from_mode(0o600)).unwrap();
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777, meta.len()), (owner, 0o600, 7));
+    }
+
     #[test]
     fn proxies_of_one_daemon_go_before_those_of_all() {
         let file: ConfigFile = serde_json::from_str(

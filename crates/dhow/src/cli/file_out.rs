@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, linkat, 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Bytes that are written at once.
@@ -80,8 +81,15 @@ impl FileOut {
         Ok(out)
     }
 
-    /// Gives it these permissions, and has its content on the disk before its name.
+    /// Gives it these permissions and the owner of the file in whose place it comes, and has its content on the disk
+    /// before its name.
     pub fn keep(&self, permissions: std::fs::Permissions) -> io::Result<()> {
+        if let (Ok(before), Ok(own)) = (std::fs::metadata(&self.place), self.file.metadata())
+            && (before.uid(), before.gid()) != (own.uid(), own.gid())
+        {
+            // Root may; for others it is theirs from now on, as with Docker's client.
+            let _ = std::os::unix::fs::fchown(&self.file, Some(before.uid()), Some(before.gid()));
+        }
         self.file.set_permissions(permissions)?;
         self.file.sync_all()
     }

@@ -149,7 +149,9 @@ fn old_iptables(n: &Network) -> Option<Finding> {
 
 fn addresses(n: &Network, caller: &Caller) -> Finding {
     let f = |seen: String| Finding::new(Group::Network, "addresses", "addresses", seen);
-    let (command, note) = caller.configure("\"bip\": \"10.213.0.1/16\"");
+    // One that was seen to be free, if there is any.
+    let bip = n.free.as_deref().ok().and_then(first_address).unwrap_or_else(|| "10.213.0.1/16".to_owned());
+    let (command, note) = caller.configure(&format!("\"bip\": \"{bip}\""));
     for bridge in &n.bridges {
         let Some(subnet) = &bridge.subnet else { continue };
         if let Some((target, device)) = n.routes.iter().find(|(t, d)| *d != bridge.name && overlap(t, subnet)) {
@@ -173,6 +175,13 @@ fn addresses(n: &Network, caller: &Caller) -> Finding {
         (_, Ok(free)) => f(format!("a new bridge gets {free}")),
         (_, Err(why)) => f(why.clone()).error("the bridge gets no subnet").mend_noted(command, note),
     }
+}
+
+/// The first address of a subnet, with its length: what a bridge gets.
+fn first_address(subnet: &str) -> Option<String> {
+    let (ip, length) = subnet.split_once('/')?;
+    let ip: std::net::Ipv4Addr = ip.parse().ok()?;
+    Some(format!("{}/{length}", std::net::Ipv4Addr::from(u32::from(ip).checked_add(1)?)))
 }
 
 /// Whether two subnets have an address in common.

@@ -258,7 +258,7 @@ fn the_network() {
             "network.addresses",
             Error,
             &["172.17.8.0/24 goes by tun0"],
-            &["\"bip\": \"10.213.0.1/16\"", "ip link delete dhow0"],
+            &["\"bip\": \"172.18.0.1/16\"", "ip link delete dhow0"],
         ),
         row(
             |f| {
