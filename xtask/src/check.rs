@@ -20,10 +20,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["sys", "types"]),
     ("shim", &["sys", "types", "runtime", "cgroup"]),
     ("api", &[]),
-    ("engine", &["types", "store", "net", "cgroup", "shim", "sys"]),
+    ("engine", &["types", "store", "distribution", "net", "cgroup", "shim", "sys"]),
     ("client", &["api"]),
     ("server", &["engine", "api", "types", "sys"]),
-    ("dhow", &["types", "sys", "cgroup", "runtime", "store", "net", "shim", "api", "engine", "client", "server"]),
+    (
+        "dhow",
+        &[
+            "types",
+            "sys",
+            "cgroup",
+            "runtime",
+            "store",
+            "distribution",
+            "net",
+            "shim",
+            "api",
+            "engine",
+            "client",
+            "server",
+        ],
+    ),
 ];
 
 /// Chores and tests stand outside of the table.
@@ -32,10 +48,13 @@ const OUTSIDE: &[&str] = &["xtask", "dhow-e2e", "dhow-corpus", "dhow-fuzz"];
 /// What a crate must not have anywhere beneath it.
 const NEVER: &[(&[&str], &[&str])] = &[
     (&["sys", "cgroup", "runtime", "shim"], &["tokio", "dhow-engine", "dhow-store", "dhow-net"]),
-    (&["engine"], &["dhow-api", "hyper", "http", "clap"]),
+    (&["engine"], &["dhow-api", "clap"]),
     (&["client"], &["dhow-engine", "dhow-store", "tokio"]),
     (&["types", "api"], &["rustix", "tokio"]),
 ];
+
+/// What a crate must not name itself, though something that it uses may have it.
+const NEVER_ITSELF: &[(&str, &[&str])] = &[("engine", &["hyper", "http", "hyper-util", "rustls"])];
 
 /// Libraries that must be there once at most, or not at all.
 const ONCE: &[&str] = &["hyper", "rustls", "rustix", "tokio", "serde"];
@@ -96,6 +115,9 @@ fn edges(metadata: &Metadata) -> Vec<String> {
             let ours = metadata.workspace_packages().iter().any(|p| p.name.as_str() == used);
             if ours && dependency.kind != DependencyKind::Development && !may_use.contains(&short(used)) {
                 faults.push(format!("crate {name} uses {used}, which the table does not allow"));
+            }
+            if NEVER_ITSELF.iter().any(|(who, what)| *who == name && what.contains(&used)) {
+                faults.push(format!("crate {name} must not use {used}: HTTP belongs to adapters and to distribution"));
             }
         }
     }

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// The proxies of the daemon's settings or environment; the texts are as there.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Proxies {
     /// For `http://`: `HTTP_PROXY`.
     pub http: String,

@@ -65,6 +65,12 @@ pub(crate) struct Inner {
     distrusted: Mutex<BTreeSet<usize>>,
 }
 
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Registries")
+    }
+}
+
 impl Registries {
     /// Checks the settings. `provider` does the cryptography; the binary chooses it.
     pub fn new(settings: Settings, provider: Arc<CryptoProvider>) -> Result<Self, Error> {

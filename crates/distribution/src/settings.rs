@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// Mirrors by registry (`docker.io`, `host[:port]`), in their order: `http[s]://host[:port][/path]`.
     pub mirrors: BTreeMap<String, Vec<String>>,
@@ -29,7 +29,6 @@ pub struct Settings {
 }
 
 /// [`Settings`] that can be used.
-#[derive(Debug)]
 pub(crate) struct Checked {
     pub mirrors: BTreeMap<String, Vec<Address>>,
     pub insecure: Insecure,

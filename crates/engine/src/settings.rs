@@ -28,6 +28,8 @@ pub struct Settings {
     pub journal_socket: PathBuf,
     /// Name servers, search domains and options of containers that don't name any.
     pub dns: Dns,
+    /// The client of registries.
+    pub registries: dhow_distribution::Registries,
     /// How many prepared network namespaces wait.
     pub netns_pool: usize,
     /// How the zygote is started.

@@ -1,9 +1,11 @@
 //! What the engine tells about itself: plain data that adapters turn into documents.
 
 mod health;
+mod transfer;
 mod words;
 
 pub use health::{HealthStatus, HealthView, Probe};
+pub use transfer::TransferEvent;
 pub use words::human_duration;
 
 use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};

@@ -128,7 +128,7 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-const KINDS: [ErrorKind; 13] = [
+const KINDS: [ErrorKind; 14] = [
     ErrorKind::System,
     ErrorKind::InvalidParameter,
     ErrorKind::NotFound,
@@ -142,6 +142,7 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::CommandNotFound,
     ErrorKind::CommandNotExecutable,
     ErrorKind::DiskFull,
+    ErrorKind::Unauthorized,
 ];
 
 fn kind_to_byte(kind: ErrorKind) -> u8 {

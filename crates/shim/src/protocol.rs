@@ -474,11 +474,12 @@ pub enum ExecSeccomp {
 /// Re-exported so that the engine can fill [`Process::console_size`].
 pub type Size = ConsoleSize;
 
-const KINDS: [(ErrorKind, &str); 13] = [
+const KINDS: [(ErrorKind, &str); 14] = [
     (ErrorKind::InvalidParameter, "InvalidParameter"),
     (ErrorKind::NotFound, "NotFound"),
     (ErrorKind::Conflict, "Conflict"),
     (ErrorKind::NotModified, "NotModified"),
+    (ErrorKind::Unauthorized, "Unauthorized"),
     (ErrorKind::Forbidden, "Forbidden"),
     (ErrorKind::NotImplemented, "NotImplemented"),
     (ErrorKind::Unavailable, "Unavailable"),

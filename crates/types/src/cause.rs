@@ -54,6 +54,8 @@ pub enum Cause {
     NotModified,
     /// This caller may not.
     Forbidden,
+    /// Who asks is not known: a registry wants other credentials, or any.
+    Unauthorized,
     /// dhow does not have this.
     NotSupported,
     /// What it needs is away.
@@ -70,7 +72,7 @@ pub enum Cause {
 
 impl Cause {
     /// Each with its word.
-    pub const ALL: [(Self, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str); 29] = [
         (Self::ProgramMissing, "program-missing"),
         (Self::InterpreterMissing, "interpreter-missing"),
         (Self::WindowsLineEnds, "windows-line-ends"),
@@ -93,6 +95,7 @@ impl Cause {
         (Self::Conflict, "conflict"),
         (Self::NotModified, "not-modified"),
         (Self::Forbidden, "forbidden"),
+        (Self::Unauthorized, "unauthorized"),
         (Self::NotSupported, "not-supported"),
         (Self::Unavailable, "unavailable"),
         (Self::LimitReached, "limit-reached"),
@@ -119,6 +122,7 @@ impl Cause {
             ErrorKind::Conflict => Self::Conflict,
             ErrorKind::NotModified => Self::NotModified,
             ErrorKind::Forbidden => Self::Forbidden,
+            ErrorKind::Unauthorized => Self::Unauthorized,
             ErrorKind::NotImplemented => Self::NotSupported,
             ErrorKind::Unavailable => Self::Unavailable,
             ErrorKind::Exhausted => Self::LimitReached,

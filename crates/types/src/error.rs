@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Conflict,
     /// Nothing to do: already started, already stopped (304).
     NotModified,
+    /// A registry wants to know who asks, or does not believe it (401).
+    Unauthorized,
     /// Not allowed for this caller (403).
     Forbidden,
     /// dhow does not have this; it is refused by name (501).

@@ -20,6 +20,7 @@ pub(crate) mod resources;
 pub(crate) mod space;
 pub(crate) mod stats;
 pub(crate) mod system;
+pub(crate) mod transfer;
 
 use dhow_types::{Error, Result};
 use jiff::Timestamp;
