@@ -11,6 +11,15 @@ pub(crate) const MAX_NAME: usize = 4095;
 /// The longest component: NAME_MAX of every file system in use.
 const MAX_COMPONENT: usize = 255;
 
+/// What says that the rest of the name is a deletion.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// How long a component may be. The name that a whiteout deletes may be as long as any, and `.wh.` comes before it; it is
+/// never the name of a file.
+fn longest(component: &[u8]) -> usize {
+    if component.starts_with(WHITEOUT) { MAX_COMPONENT + WHITEOUT.len() } else { MAX_COMPONENT }
+}
+
 /// A name for people: lossy, and cut if it is very long.
 pub(crate) fn shown(name: &[u8]) -> String {
     const SHOWN: usize = 200;
@@ -26,7 +35,7 @@ pub(crate) fn clean(name: &[u8]) -> Result<Cow<'_, [u8]>> {
     }
     let plain = !name.is_empty()
         && name.len() <= MAX_NAME
-        && name.split(|&b| b == b'/').all(|c| !matches!(c, b"" | b"." | b"..") && c.len() <= MAX_COMPONENT);
+        && name.split(|&b| b == b'/').all(|c| !matches!(c, b"" | b"." | b"..") && c.len() <= longest(c));
     if plain {
         return Ok(Cow::Borrowed(name));
     }
@@ -43,11 +52,12 @@ pub(crate) fn clean(name: &[u8]) -> Result<Cow<'_, [u8]>> {
                     return Err(Error::invalid(format!("name {} leads out of the tree", shown(name))));
                 }
             },
-            c if c.len() > MAX_COMPONENT => {
+            c if c.len() > longest(c) => {
                 return Err(Error::invalid(format!(
-                    "name {} has a component of {} bytes, the limit is {MAX_COMPONENT}",
+                    "name {} has a component of {} bytes, the limit is {}",
                     shown(name),
-                    c.len()
+                    c.len(),
+                    longest(c)
                 )));
             }
             c => {
@@ -104,7 +114,7 @@ pub(crate) enum Marker<'a> {
 
 /// Classifies the last component of a name.
 pub(crate) fn marker(name: &[u8]) -> Result<Marker<'_>> {
-    let Some(rest) = name.strip_prefix(b".wh.") else { return Ok(Marker::None) };
+    let Some(rest) = name.strip_prefix(WHITEOUT) else { return Ok(Marker::None) };
     if name == b".wh..wh..opq" {
         return Ok(Marker::Opaque);
     }
@@ -151,6 +161,8 @@ mod tests {
             assert_eq!(clean(name).ok().as_deref(), want, "{}", shown(name));
         }
         assert!(clean(&[b'a'; 255]).is_ok() && clean(&[b'a'; 256]).is_err());
+        let deleted = |n: usize| [WHITEOUT, &vec![b'a'; n]].concat();
+        assert!(clean(&deleted(255)).is_ok() && clean(&deleted(256)).is_err());
         assert!(clean(&b"a/".repeat(2048)).is_ok() && clean(&b"a/".repeat(2049)).is_err());
     }
 

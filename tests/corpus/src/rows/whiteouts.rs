@@ -3,6 +3,7 @@
 use super::{Row, no, t, yes};
 
 pub(super) fn rows() -> Vec<Row> {
+    let deleted = |n: usize| t().pax(&[("path", format!(".wh.{}", "n".repeat(n)).as_bytes())]).file("x", b"");
     let good = || t().file("d/.wh.x", b"").end();
     vec![
         yes("whiteout", good(), &["d/", "d/x !"]),
@@ -11,6 +12,9 @@ pub(super) fn rows() -> Vec<Row> {
         yes("whiteout as a link out", t().symlink(".wh.x", "/canary").end(), &["x !"]),
         yes("whiteout as a device", t().node(b'3', ".wh.x", (1, 3)).end(), &["x !"]),
         yes("whiteout as a hard link to nothing", t().hardlink(".wh.x", "../../canary").end(), &["x !"]),
+        // The name in the archive is four bytes longer than any that a file can have.
+        yes("whiteout of the longest name", deleted(255).end(), &[&format!("{} !", "n".repeat(255))]),
+        no("whiteout of a name of 256", deleted(256).end(), "component of 260", deleted(252).end()),
         no("whiteout of dotdot", t().file("d/.wh...", b"").end(), "names no file", t().file("d/.wh....", b"").end()),
         no("whiteout of dot", t().file(".wh..", b"").end(), "names no file", good()),
         no("whiteout of nothing", t().file(".wh.", b"").end(), "names no file", good()),
