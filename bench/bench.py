@@ -9,7 +9,7 @@
   -r  a bare OCI runtime (for `oci`), e.g. -r runc=/usr/sbin/runc -r crun=/usr/bin/crun
   -n  samples (default: per benchmark)      -o  append JSON lines (default $BENCH_OUT)
 
-WHAT  latency lifecycle commands par idle images contend io flood oci floor env | all
+WHAT  latency lifecycle commands par idle images contend transfer io flood oci floor env | all
 
 An engine's own processes and cgroups, for memory and CPU, default by NAME (see KNOWN) and
 can be given as BENCH_PROCS_NAME="comm,comm" and BENCH_CGROUPS_NAME="group,group" (v2 groups
@@ -22,6 +22,7 @@ import statistics as st, subprocess, sys, tarfile, tempfile, time
 import commands
 import flood
 import store
+import transfer
 
 IMAGES = os.environ.get("IMAGES", "/images")
 TMP = os.environ.get("TMP", "/data/tmp")
@@ -440,6 +441,7 @@ def main():
              "commands": lambda es, n: commands.Commands(sys.modules[__name__], es, n).all(),
              "images": lambda es, n: store.Store(sys.modules[__name__], es, n).images(),
              "contend": lambda es, n: store.Store(sys.modules[__name__], es, n).contend(),
+             "transfer": lambda es, n: transfer.Transfer(sys.modules[__name__], es, n).all(),
              "io": lambda es, n: store.Store(sys.modules[__name__], es, n).io(),
              "flood": lambda es, n: flood.Flood(sys.modules[__name__], es, n).all()}
     for w in (list(table) + ["oci", "floor"] if a.what == ["all"] else a.what):

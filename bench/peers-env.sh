@@ -150,6 +150,8 @@ storage: {filesystem: {rootdirectory: /data/registry}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:5000"}
 C
   spawn registry docker-registry serve /data/registry.yml
+  for _ in $(seq 100); do (enter python3 -c 'import socket; socket.create_connection(("127.0.0.1", 5000))') 2>/dev/null && exit 0; sleep .1; done
+  tail -20 "$RUN/registry.log" >&2; exit 1
   ;;
 enter) shift; enter "$@" ;;
 down)

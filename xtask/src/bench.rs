@@ -18,6 +18,7 @@ const PEERS: &[&str] = &[
     "crun",
     "runc",
     "containerd",
+    "docker-registry",
     "iptables",
     "nftables",
     "netavark",
@@ -29,8 +30,20 @@ const PEERS: &[&str] = &[
 ];
 
 /// What is measured when nothing is named.
-const WHAT: &[&str] =
-    &["latency", "lifecycle", "commands", "par", "idle", "images", "contend", "io", "flood", "oci", "floor"];
+const WHAT: &[&str] = &[
+    "latency",
+    "lifecycle",
+    "commands",
+    "par",
+    "idle",
+    "images",
+    "contend",
+    "transfer",
+    "io",
+    "flood",
+    "oci",
+    "floor",
+];
 
 const DHOW: &str = "/opt/dhow/dhow -H unix:///run/peers/dhow.sock";
 
@@ -93,7 +106,7 @@ pub fn command(words: &[String]) -> Result<()> {
         cgroup: wanted.cgroup.clone(),
     };
     let busybox = images::make("busybox", &place.images, false)?;
-    if wanted.what.iter().any(|w| w == "images" || w == "contend") {
+    if wanted.what.iter().any(|w| ["images", "contend", "transfer"].contains(&w.as_str())) {
         images::make("debian", &place.images, false)?;
         place.many(&busybox)?;
     }
@@ -115,6 +128,8 @@ impl Wanted {
         let only = |set: &[&str]| self.what.iter().all(|w| set.contains(&w.as_str()));
         if only(&["images", "contend"]) {
             " images"
+        } else if only(&["transfer"]) {
+            " registries"
         } else if only(&["io"]) {
             " files"
         } else if only(&["flood"]) {
@@ -173,6 +188,9 @@ impl Place {
             std::fs::remove_file(&results)?;
         }
         self.script(&["dhow"])?;
+        if wanted.what.iter().any(|w| w == "transfer") {
+            self.script(&["registry"])?;
+        }
         let mut engines = vec![format!("dhow={DHOW}")];
         let mut runtimes = vec!["dhow=/opt/dhow/dhow oci".to_owned()];
         if !wanted.only_dhow {
