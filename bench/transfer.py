@@ -1,7 +1,7 @@
 """Images from and to a registry on loopback: Debian's docker-registry, its files on the same disk as everybody's.
 
 Beside the engines stands what plain tools need for the layers alone ("floor": gunzip and tar, one after the other)."""
-import json, os, shutil, subprocess, threading, urllib.request
+import json, os, shutil, subprocess, sys, threading, urllib.request
 from store import Store
 
 REGISTRY = "127.0.0.1:5000"
@@ -87,7 +87,7 @@ class Transfer(Store):
             mine, self.engines = self.engines, engines
             self.measured(metric, n, lambda e: self.wipe(f"{e.name}/many"), lambda e: e.run("push", *words_of(e, words), to(e)))
             self.engines = mine
-            for e in engines:
+            for e in (e for e in engines if os.path.isdir(f"{FILES}/registry/v2/repositories/{e.name}/many/_manifests/tags")):
                 b.emit(f"{metric}: layers in the registry", e.name, self.size(f"{e.name}/many"), "MiB")
         # Docker has no choice of compression; the two others call it differently.
         words_of = lambda e, words: [w.replace("--compression", "--compression-format") if e.name == "podman" else w for w in words]
@@ -112,8 +112,12 @@ class Transfer(Store):
         name = FROM.replace(REGISTRY, counter.name)
         for e in self.engines:
             words = ["--tls-verify=false"] if e.name == "podman" else []
-            e.run("pull", *words, name)
-            before = counter.n
-            e.run("pull", *words, name)
+            try:
+                e.run("pull", *words, name)
+                before = counter.n
+                e.run("pull", *words, name)
+            except RuntimeError as x:
+                print(f"pull again: {x}", file=sys.stderr)
+                continue
             b.emit("pull again: requests", e.name, counter.n - before, "")
             self.drop(e, name, FROM)
