@@ -4,7 +4,7 @@ use crate::tally::Tally;
 use crate::{docs, fuzz, images, packages, run, vm};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Debian packages that building and testing need.
@@ -158,19 +158,22 @@ fn end_to_end(filters: &[String], tally: &mut Tally) -> Result<()> {
     }
     let mut e2e = Command::new(built.join("dhow-e2e"));
     e2e.arg("--dhow").arg(built.join("dhow")).arg("--images").arg(&archives).args(filters);
-    if packages::program("docker").is_none() {
-        // The command line alone, without the daemon that the package would start.
-        let unpacked = packages::unpacked("docker.io")?;
-        e2e.env("PATH", path_with(&unpacked.join("usr/bin"))?);
+    // Programs alone, without the daemons that their packages would start.
+    let mut beside = Vec::new();
+    for (program, package) in [("docker", "docker.io"), ("docker-registry", "docker-registry")] {
+        if packages::program(program).is_none() {
+            beside.push(packages::unpacked(package)?.join("usr/bin"));
+        }
     }
+    e2e.env("PATH", path_with(&beside)?);
     if std::env::var_os("DHOW_TEST_PYTHON").is_none() {
         e2e.env("DHOW_TEST_PYTHON", "/usr/bin/python3");
     }
     counted(&mut e2e, "e2e ", tally)
 }
 
-fn path_with(dir: &Path) -> Result<OsString> {
+fn path_with(more: &[PathBuf]) -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(std::iter::once(dir.to_owned()));
+    let dirs = std::env::split_paths(&path).chain(more.iter().cloned());
     std::env::join_paths(dirs).context("PATH")
 }

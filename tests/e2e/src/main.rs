@@ -14,8 +14,13 @@ mod footprint;
 mod fuse;
 mod net;
 mod pty;
+#[allow(dead_code, reason = "for the cases of pull and push")]
+mod registry;
 mod runner;
 mod serve;
+mod tokens;
+#[allow(dead_code, reason = "for the cases of pull and push")]
+mod wire;
 
 use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;

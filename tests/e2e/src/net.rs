@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// A namespace, kept by the descriptor of a thread that made it.
+#[derive(Clone)]
 pub struct Netns {
-    file: std::fs::File,
+    file: Arc<std::fs::File>,
 }
 
 impl Netns {
@@ -17,7 +19,7 @@ impl Netns {
         })
         .join()
         .map_err(|_| anyhow::anyhow!("the thread that makes a namespace panicked"))??;
-        let ns = Self { file };
+        let ns = Self { file: Arc::new(file) };
         ns.run(&["ip", "link", "set", "lo", "up"])?;
         Ok(ns)
     }

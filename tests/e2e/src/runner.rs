@@ -2,6 +2,7 @@
 
 use crate::Setup;
 use crate::daemon::Daemon;
+use crate::registry::{Kind, Registry};
 use anyhow::Result;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ pub struct World {
     /// Paths.
     pub setup: Setup,
     shared: Mutex<Option<Arc<Daemon>>>,
+    registry: Mutex<Option<Arc<Registry>>>,
 }
 
 impl World {
@@ -34,6 +36,18 @@ impl World {
         daemon.load("busybox")?;
         *shared = Some(daemon.clone());
         Ok(daemon)
+    }
+
+    /// The plain registry beside that daemon; made at the first call. Cases use repositories of their own in it.
+    pub fn registry(&self) -> Result<Arc<Registry>> {
+        let daemon = self.daemon()?;
+        let mut registry = self.registry.lock().unwrap();
+        if let Some(registry) = &*registry {
+            return Ok(registry.clone());
+        }
+        let made = Arc::new(Registry::start(&daemon, Kind::PLAIN)?);
+        *registry = Some(made.clone());
+        Ok(made)
     }
 
     /// A daemon for this case alone, with busybox loaded.
@@ -63,7 +77,7 @@ pub fn skip<T>(why: impl Into<String>) -> Result<T> {
 
 /// Runs all and gives the number of failures.
 pub fn run(setup: Setup, cases: Vec<Case>, jobs: usize) -> usize {
-    let world = World { setup, shared: Mutex::new(None) };
+    let world = World { setup, shared: Mutex::new(None), registry: Mutex::new(None) };
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     let counts = [AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0)];
@@ -92,6 +106,7 @@ pub fn run(setup: Setup, cases: Vec<Case>, jobs: usize) -> usize {
             });
         }
     });
+    drop(world.registry.lock().unwrap().take());
     if let Some(daemon) = world.shared.lock().unwrap().take()
         && let Some(daemon) = Arc::into_inner(daemon)
     {

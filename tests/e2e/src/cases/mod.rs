@@ -33,6 +33,7 @@ mod parity;
 mod pause;
 mod prune;
 mod recovery;
+mod registries;
 mod restarts;
 mod run;
 mod security;
@@ -85,6 +86,7 @@ pub fn all() -> Vec<Case> {
         layout::cases(),
         overlay::cases(),
         archive::cases(),
+        registries::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),
