@@ -3,6 +3,7 @@
 //! Words and configuration file become settings here; what the engine does with them lives in `dhow-engine`,
 //! and how it is asked in `dhow-server`.
 
+mod registries;
 pub mod settings;
 
 use crate::cli::output;

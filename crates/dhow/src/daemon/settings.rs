@@ -2,6 +2,7 @@
 //!
 //! A flag wins over the file, the file over the default. A key that is not known is refused by name.
 
+use super::registries;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_engine::config::LogConfig;
@@ -12,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
-/// Where certificates and mirrors of registries may stand: ours, Docker's and containerd's.
-const CERTS_DIRS: [&str; 3] = ["/etc/dhow/certs.d", "/etc/docker/certs.d", "/etc/containerd/certs.d"];
 /// Where systemd's journal listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
@@ -92,6 +91,8 @@ struct File {
     dns_opts: Option<Vec<String>>,
     netns_pool: Option<usize>,
     stop_unheeded: Option<String>,
+    registry_certs_dirs: Option<Vec<PathBuf>>,
+    registry_limits: Option<registries::Limits>,
 }
 
 /// A size as text, or as a plain number of bytes.
@@ -198,7 +199,10 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
             .stop_unheeded
             .or(file.stop_unheeded)
             .map_or(Ok(StopUnheeded::Kill), |w| stop_unheeded(&w))?,
-        registries: registries()?,
+        registries: registries::client(registries::Keys {
+            certs_dirs: file.registry_certs_dirs,
+            limits: file.registry_limits,
+        })?,
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
         hello: dhow_sys::guest::HELLO,
@@ -210,17 +214,6 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
         engine,
         debug: args.debug || file.debug.unwrap_or(false),
     })
-}
-
-/// The client of registries.
-fn registries() -> Result<dhow_distribution::Registries> {
-    let settings = dhow_distribution::Settings {
-        certs_dirs: CERTS_DIRS.map(PathBuf::from).to_vec(),
-        user_agent: format!("dhow/{}", env!("CARGO_PKG_VERSION")),
-        ..Default::default()
-    };
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(dhow_distribution::Registries::new(settings, provider)?)
 }
 
 fn parse(path: &Path, text: &str) -> Result<File> {
