@@ -41,6 +41,8 @@ pub struct BlobStream {
     state: State,
     hash: DigestWriter,
     at: u64,
+    /// How many bytes the caller brought. If all together are wrong, they may be the ones.
+    brought: u64,
     resumes: u32,
 }
 
@@ -94,6 +96,7 @@ impl Repository {
             state: State::Idle,
             hash,
             at,
+            brought: at,
             resumes: 0,
         }
     }
@@ -170,7 +173,9 @@ impl BlobStream {
     fn finish(&mut self, endpoint: usize) -> Result<Step, Box<Failure>> {
         let (got, _) = std::mem::take(&mut self.hash).finish();
         if got != self.digest {
-            self.repository.distrust(endpoint);
+            if self.brought == 0 {
+                self.repository.distrust(endpoint);
+            }
             let cause = Cause::WrongDigest { wanted: self.digest, got };
             return Err(self.repository.failed(self.part.clone(), endpoint, cause));
         }

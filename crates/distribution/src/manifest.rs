@@ -2,7 +2,7 @@
 
 use crate::failure::{Cause, Failure, Part};
 use crate::repository::Repository;
-use crate::round::Turn;
+use crate::round::{Round, Turn};
 use crate::transport::Answer;
 use dhow_types::image::{Descriptor, Document, MAX_DOCUMENT, media_type};
 use dhow_types::{Digest, Error};
@@ -71,48 +71,67 @@ impl Wanted {
 impl Repository {
     /// What a manifest is, by one request that does not count as a pull anywhere.
     pub async fn head(&self, wanted: &Wanted) -> Result<Described, Box<Failure>> {
-        self.each(wanted, async |endpoint| {
-            let answer = match self.ask(endpoint, wanted, Method::HEAD).await {
-                Ok(answer) => Some(answer),
-                // A refusal's words stand in a body, and there are registries that know no HEAD.
-                Err(Cause::Refused { status: 400 | 403 | 404 | 405, .. }) => None,
-                Err(cause) => return Err(cause),
-            };
-            let told = answer.and_then(|a| said_digest(&a).or(wanted.digest()).map(|digest| (a, digest)));
-            match told {
-                Some((answer, digest)) => {
-                    let size = answer.header(CONTENT_LENGTH).and_then(|l| l.parse().ok());
-                    Ok(Described { media_type: said_type(&answer), digest, size })
+        let mut round = self.round_for(wanted);
+        loop {
+            let endpoint = self.turn(&mut round, wanted).await?;
+            match self.describe(endpoint, wanted).await {
+                Ok(described) => {
+                    self.answered(endpoint);
+                    return Ok(described);
                 }
-                // A registry that says nothing in the head says it by the bytes.
-                None => {
-                    let got = self.get(endpoint, wanted).await?;
-                    Ok(Described { media_type: got.media_type, digest: got.digest, size: Some(got.bytes.len() as u64) })
-                }
+                Err(cause) => round.failed(cause),
             }
-        })
-        .await
+        }
     }
 
     /// A manifest, checked.
     pub async fn manifest(&self, wanted: &Wanted) -> Result<Fetched, Box<Failure>> {
-        self.each(wanted, async |endpoint| self.get(endpoint, wanted).await).await
+        let mut round = self.round_for(wanted);
+        loop {
+            let endpoint = self.turn(&mut round, wanted).await?;
+            match self.get(endpoint, wanted).await {
+                Ok(fetched) => {
+                    self.answered(endpoint);
+                    return Ok(fetched);
+                }
+                Err(cause) => round.failed(cause),
+            }
+        }
     }
 
-    async fn each<T>(&self, wanted: &Wanted, ask: impl AsyncFn(usize) -> Result<T, Cause>) -> Result<T, Box<Failure>> {
+    fn round_for(&self, wanted: &Wanted) -> Round {
         let by_tag = matches!(wanted, Wanted::Tag(_));
-        let mut round = self.round(|e| if by_tag { e.resolve } else { e.pull }, false);
+        self.round(|e| if by_tag { e.resolve } else { e.pull }, false)
+    }
+
+    /// Who is to be asked now, after the waits between.
+    async fn turn(&self, round: &mut Round, wanted: &Wanted) -> Result<usize, Box<Failure>> {
         loop {
             match round.turn(self.bounds()) {
                 Turn::Wait(wait) => tokio::time::sleep(wait).await,
-                Turn::Ask(endpoint) => match ask(endpoint).await {
-                    Ok(value) => {
-                        self.answered(endpoint);
-                        return Ok(value);
-                    }
-                    Err(cause) => round.failed(cause),
-                },
-                Turn::Over => return Err(self.failure(self.part(wanted), &round)),
+                Turn::Ask(endpoint) => return Ok(endpoint),
+                Turn::Over => return Err(self.failure(self.part(wanted), round)),
+            }
+        }
+    }
+
+    async fn describe(&self, endpoint: usize, wanted: &Wanted) -> Result<Described, Cause> {
+        let answer = match self.ask(endpoint, wanted, Method::HEAD).await {
+            Ok(answer) => Some(answer),
+            // A refusal's words stand in a body, and there are registries that know no HEAD.
+            Err(Cause::Refused { status: 400 | 403 | 404 | 405, .. }) => None,
+            Err(cause) => return Err(cause),
+        };
+        let told = answer.and_then(|a| said_digest(&a).or(wanted.digest()).map(|digest| (a, digest)));
+        match told {
+            Some((answer, digest)) => {
+                let size = answer.header(CONTENT_LENGTH).and_then(|l| l.parse().ok());
+                Ok(Described { media_type: said_type(&answer), digest, size })
+            }
+            // A registry that says nothing in the head says it by the bytes.
+            None => {
+                let got = self.get(endpoint, wanted).await?;
+                Ok(Described { media_type: got.media_type, digest: got.digest, size: Some(got.bytes.len() as u64) })
             }
         }
     }

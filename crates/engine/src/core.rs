@@ -6,6 +6,7 @@ use crate::holds::Holds;
 use crate::logs::packer::Packer;
 use crate::network::Network;
 use crate::plan::facts::Facts;
+use crate::pull::Flights;
 use crate::registry::Registry;
 use crate::seccomp::Filters;
 use crate::settings::Settings;
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) zygote: Mutex<Option<Arc<Zygote>>>,
     /// Turns of containers that are started without anybody asking.
     pub(crate) starts: Semaphore,
+    /// Layers that are being pulled.
+    pub(crate) flights: Flights,
     /// Held by the check of the store that runs.
     pub(crate) checking: Mutex<()>,
     /// Stable id of this root.

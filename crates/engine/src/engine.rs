@@ -6,6 +6,7 @@ use crate::container::update::Wanted;
 use crate::container::{Container, create};
 use crate::core::{Core, blocking};
 use crate::events::{self, EventStream, EventsRequest};
+use crate::pull::{self, PullRequest, TransferStream};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
@@ -259,6 +260,10 @@ impl Engine {
     /// `announced` is how many bytes it has at least, 0 if that is not known.
     pub async fn import(&self, input: Box<dyn Read + Send>, announced: u64, request: ImportRequest) -> Result<Digest> {
         archives::import(&self.core, input, announced, request).await
+    }
+    /// Brings images from a registry; what happens comes through the stream. Whoever drops it calls the pull off.
+    pub fn pull(&self, request: PullRequest) -> TransferStream {
+        pull::pull(&self.core, request)
     }
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {

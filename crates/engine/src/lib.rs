@@ -27,6 +27,7 @@ mod network;
 mod open;
 mod pause;
 pub mod plan;
+mod pull;
 mod reach;
 mod record;
 mod registry;
@@ -52,10 +53,12 @@ pub use config::{
     PruneRequest, WaitCondition,
 };
 pub use container::attach::AttachTicket;
+pub use dhow_distribution::Credentials;
 pub use dhow_store::merged::compare::{Change, Kind as ChangeKind, Side};
 pub use dhow_store::{ImageChange, Step};
 pub use engine::{Engine, LoadStream, SaveStream, WaitTicket};
 pub use events::{Event, EventStream, EventsRequest, Filters as EventFilters};
+pub use pull::{PullRequest, TransferStream};
 pub use settings::Settings;
 pub use stats::StatsRequest;
 pub use top::TopView;

@@ -7,6 +7,7 @@ use crate::events::{Events, Told};
 use crate::machine;
 use crate::network::Network;
 use crate::plan::spec;
+use crate::pull::Flights;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -117,6 +118,7 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         registry: Mutex::new(Registry::default()),
         zygote: Mutex::new(None),
         starts: Semaphore::new(MAX_OWN_STARTS),
+        flights: Flights::new(settings.max_downloads),
         checking: Mutex::default(),
         root_id,
         settings,

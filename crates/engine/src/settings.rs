@@ -30,6 +30,8 @@ pub struct Settings {
     pub dns: Dns,
     /// The client of registries.
     pub registries: dhow_distribution::Registries,
+    /// How many layers are downloaded at the same time, over all pulls.
+    pub max_downloads: usize,
     /// How many prepared network namespaces wait.
     pub netns_pool: usize,
     /// How the zygote is started.

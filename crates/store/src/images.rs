@@ -89,6 +89,11 @@ impl Store {
         Ok(self.record(row, image, None))
     }
 
+    /// Whether there is an image of this name.
+    pub fn is_named(&self, name: &Reference) -> Result<bool> {
+        self.inner.db.image_named(name).map(|id| id.is_some())
+    }
+
     /// The id of the image called `name`. As in Docker, a full id counts before a name, a name before a prefix.
     pub(crate) fn resolve_id(&self, name: &str) -> Result<Digest> {
         let db = &self.inner.db;

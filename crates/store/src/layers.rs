@@ -97,6 +97,11 @@ pub(crate) struct Publication {
     pub images: Vec<NewImage>,
 }
 
+/// A file or directory gets the name under which it is seen.
+pub(crate) fn place(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).with_context(|| format!("publish {}", to.display()))
+}
+
 impl Store {
     /// Makes layers and images visible, so that they survive a power cut, or leaves everything as it was.
     /// `work` is a directory on the store's file system for files on their way.
@@ -107,9 +112,22 @@ impl Store {
             std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
             documents.push((*digest, path));
         }
-        crate::sync::sync(work)?;
+        // Layers that wait for these images were never synced.
+        let waiting = |p: &Publication| -> Result<bool> {
+            let pending = self.inner.db.pending()?;
+            Ok(p.images.iter().flat_map(|i| &i.layers).any(|l| pending.contains(l)))
+        };
+        let everything = waiting(&p)?;
+        match everything {
+            true => self.sync_all()?,
+            false => crate::sync::sync(work)?,
+        }
 
         let mut leases = self.publishing();
+        // One that came at the same moment, as part of something else.
+        if !everything && waiting(&p)? {
+            self.sync_all()?;
+        }
         let result = self.place(&mut p, &documents);
         leases.untidy |= result.is_err();
         // Also the second manifest of an image that was here is not wanted.
@@ -122,27 +140,8 @@ impl Store {
     /// Moves everything to its place and then names it in the database.
     fn place(&self, p: &mut Publication, documents: &[(Digest, PathBuf)]) -> Result<()> {
         let paths = self.paths();
-        let place =
-            |from: &Path, to: &Path| std::fs::rename(from, to).with_context(|| format!("publish {}", to.display()));
         for layer in &p.layers {
-            let id = &layer.row.diff_id;
-            let there = paths.layer(id);
-            if there.is_dir() {
-                if self.inner.db.layer(id)?.is_some() {
-                    self.replace_damaged(layer)?;
-                    continue;
-                }
-                // Left by a publication that failed half-way in this process.
-                self.inner.trash.put(&there)?;
-            }
-            let from = crate::apply::Workplace::new(&layer.dir);
-            self.inner.trash.put(&paths.displaced(id))?;
-            place(&from.recipe, &paths.recipe(id))?;
-            if from.displaced.exists() {
-                place(&from.displaced, &paths.displaced(id))?;
-            }
-            place(&from.tree, &there)?;
-            self.unmark_damaged(id);
+            self.place_layer(layer)?;
         }
         for (blob, path) in &p.received {
             if let Some(path) = path
@@ -161,6 +160,35 @@ impl Store {
         let rows: Vec<LayerRow> = p.layers.drain(..).map(|l| l.row).collect();
         let received: Vec<LayerBlob> = p.received.drain(..).map(|r| r.0).collect();
         self.inner.db.publish(&rows, &received, &p.images, images::now(), Durability::Synced)
+    }
+
+    /// Moves a layer to its place; the caller is publishing. One that is here already stays, unless it is damaged.
+    pub(crate) fn place_layer(&self, layer: &Unpacked) -> Result<()> {
+        let paths = self.paths();
+        let id = &layer.row.diff_id;
+        let there = paths.layer(id);
+        if there.is_dir() {
+            if self.inner.db.layer(id)?.is_some() {
+                return self.replace_damaged(layer);
+            }
+            // Left by a publication that failed half-way in this process.
+            self.inner.trash.put(&there)?;
+        }
+        let from = crate::apply::Workplace::new(&layer.dir);
+        self.inner.trash.put(&paths.displaced(id))?;
+        place(&from.recipe, &paths.recipe(id))?;
+        if from.displaced.exists() {
+            place(&from.displaced, &paths.displaced(id))?;
+        }
+        place(&from.tree, &there)?;
+        self.unmark_damaged(id);
+        Ok(())
+    }
+
+    /// Brings everything on the store's file system to the disk.
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        let root = File::open(self.root()).with_context(|| format!("open {}", self.root().display()))?;
+        rustix::fs::syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")
     }
 
     /// What has come anew takes the place of a layer that was found damaged.
@@ -214,6 +242,7 @@ impl Store {
     /// At start: everything on disk that no row names goes.
     pub(crate) fn clear_half_done(&self) -> Result<()> {
         self.clear("tmp", |_| false)?;
+        self.clear_unfinished(images::now(), true)?;
         let mut leases = self.publishing();
         self.collect(&mut leases)?;
         self.clear_strays()

@@ -21,6 +21,7 @@ pub mod merged;
 mod names;
 mod pack;
 mod rebuild;
+mod receive;
 mod recipe;
 mod remove;
 mod save;
@@ -42,6 +43,7 @@ pub use images::{Image, ImageRecord};
 pub use load::pipe::Piece;
 pub use load::{Loaded, Progress};
 pub use make::{Made, NewDocument};
+pub use receive::{Hold, LayerIn, ReceivedImage, Spoiled, Taken, WantedLayer};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 pub use space::{Reservation, Steward};
@@ -85,6 +87,8 @@ struct Inner {
     damaged: Mutex<HashSet<Digest>>,
     /// Held while layers and images become visible or vanish, never while bytes flow.
     publish: Mutex<layers::Leases>,
+    /// Whose bytes are being received.
+    ingesting: receive::Claims,
     trash: trash::Trash,
     lock: lock::RootLock,
 }
@@ -108,6 +112,10 @@ impl Paths {
     fn recipe(&self, diff_id: &Digest) -> PathBuf {
         self.dir("recipes").join(diff_id.hex())
     }
+    /// The bytes of a layer as far as they came.
+    fn ingest(&self, digest: &Digest) -> PathBuf {
+        self.dir("ingest").join(digest.hex())
+    }
     fn displaced(&self, diff_id: &Digest) -> PathBuf {
         self.dir("recipes").join(format!("{}.displaced", diff_id.hex()))
     }
@@ -117,7 +125,7 @@ impl Paths {
 }
 
 /// What lies directly under the root; all of it 0700.
-const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "layers", "recipes", "tmp", "trash", "containers"];
+const DIRECTORIES: [&str; 8] = ["blobs", "blobs/sha256", "ingest", "layers", "recipes", "tmp", "trash", "containers"];
 
 impl Store {
     /// Opens the store at `root`, makes it if it is not there, and clears what a crash left half done.
@@ -159,6 +167,7 @@ impl Store {
             measured: Mutex::default(),
             damaged: Mutex::default(),
             publish: Mutex::default(),
+            ingesting: Default::default(),
             trash,
             lock,
         };

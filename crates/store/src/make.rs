@@ -110,7 +110,7 @@ impl Store {
 
     fn commit_in(
         &self,
-        work: &Work<'_>,
+        work: &Work,
         space: &Reservation,
         parent: &Digest,
         upper: &Path,
@@ -133,7 +133,7 @@ impl Store {
     /// Unpacks what `write` gives, on another thread than `write` runs on.
     fn layer_of(
         &self,
-        work: &Work<'_>,
+        work: &Work,
         space: &Reservation,
         content: Content,
         traffic: &Traffic,
@@ -174,7 +174,7 @@ impl Store {
 
     fn publish_made(
         &self,
-        work: &Work<'_>,
+        work: &Work,
         parent: Option<&Digest>,
         layer: Option<Layer>,
         document: NewDocument,

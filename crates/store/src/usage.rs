@@ -113,7 +113,7 @@ impl Store {
                 }
                 b"recipes" => usage.own.recipes += walk.tree(root.as_fd(), &name),
                 b"blobs" => usage.own.blobs += walk.tree(root.as_fd(), &name),
-                b"tmp" => usage.own.incoming += walk.tree(root.as_fd(), &name),
+                b"tmp" | b"ingest" => usage.own.incoming += walk.tree(root.as_fd(), &name),
                 b"trash" => usage.own.outgoing += walk.tree(root.as_fd(), &name),
                 n if n.starts_with(b"dhow.db") => usage.own.database += walk.tree(root.as_fd(), &name),
                 _ => usage.own.other += walk.tree(root.as_fd(), &name),

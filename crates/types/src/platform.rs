@@ -37,27 +37,81 @@ impl Platform {
         Self::new("linux", std::env::consts::ARCH, "")
     }
 
+    /// The same with the highest level of it that this processor has: what of several offers fits best.
+    pub fn best_host() -> Self {
+        let mut host = Self::host();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let v2 = is_x86_feature_detected!("sse4.2")
+                && is_x86_feature_detected!("ssse3")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("cmpxchg16b");
+            let v3 = v2
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("movbe");
+            let v4 = v3
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            let level = [v2, v3, v4].iter().take_while(|has| **has).count();
+            host.variant = ["", "v2", "v3", "v4"][level].to_owned();
+        }
+        host
+    }
+
     /// How well a program for `self` runs on `host`: `None` if not at all, else smaller is better.
-    /// Variants are a ladder: a v8 host runs v7, v6 and v5 programs of `arm`; an amd64 host runs what is marked `v1`.
+    /// Variants are a ladder: a v8 host runs v7, v6 and v5 programs of `arm`; an amd64 host what is marked with its level
+    /// or a lower one, and 386 after that; an arm64 host `arm` after that.
     pub fn rank_on(&self, host: &Platform) -> Option<u32> {
         let mine = Self::new(&self.os, &self.architecture, &self.variant);
         if mine.os != host.os {
             return None;
         }
-        if mine.architecture == host.architecture {
-            let (have, want) = (level(&host.variant), level(&mine.variant));
-            return match (have, want) {
-                _ if mine.variant == host.variant => Some(0),
-                (Some(have), Some(want)) if want <= have => Some(have - want),
-                // A host that does not say its level may be assumed to have the lowest only.
-                (None, Some(want)) if want <= 1 => Some(1),
-                (Some(_), None) => Some(1),
-                _ => None,
-            };
+        let ladder = host.ladder();
+        let rung = ladder.iter().position(|(arch, variant)| *arch == mine.architecture && *variant == mine.variant);
+        rung.and_then(|rung| u32::try_from(rung).ok())
+    }
+
+    /// Architectures and variants that it runs, the best first.
+    fn ladder(&self) -> Vec<(&str, String)> {
+        let arch = self.architecture.as_str();
+        let mut ladder = vec![(arch, self.variant.clone())];
+        match arch {
+            "amd64" => {
+                let below = (2..level(&self.variant).unwrap_or(1)).rev().map(|v| (arch, format!("v{v}")));
+                ladder.extend(below);
+                if !self.variant.is_empty() {
+                    ladder.push((arch, String::new()));
+                }
+                ladder.push(("386", String::new()));
+            }
+            "arm" => ladder.extend((5..level(&self.variant).unwrap_or(5)).rev().map(|v| (arch, format!("v{v}")))),
+            "arm64" => {
+                // v8.3 runs v8.2, v8.1 and v8; each v9.N is v8.(N + 5) and more.
+                let (major, minor) = version(&self.variant);
+                let steps = |major: u32, from: u32| {
+                    (0..from).rev().map(move |minor| match (major, minor) {
+                        (8, 0) => ("arm64", String::new()),
+                        (major, 0) => ("arm64", format!("v{major}")),
+                        (major, minor) => ("arm64", format!("v{major}.{minor}")),
+                    })
+                };
+                ladder.extend(steps(major, minor));
+                if major == 9 {
+                    ladder.extend(steps(8, (minor + 5).min(9) + 1));
+                }
+                ladder.extend((5..=8).rev().map(|v| ("arm", format!("v{v}"))));
+            }
+            _ => {}
         }
-        // 64-bit ARM hosts usually run 32-bit ARM programs, after everything native.
-        (host.architecture == "arm64" && mine.architecture == "arm" && level(&mine.variant).is_some_and(|v| v <= 8))
-            .then(|| 100 + 8 - level(&mine.variant).unwrap_or(0))
+        ladder
     }
 }
 
@@ -82,6 +136,13 @@ fn normal(architecture: &str, variant: &str) -> (String, String) {
 /// The number in a variant such as `v7`; none when the variant is empty or has another form.
 fn level(variant: &str) -> Option<u32> {
     variant.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// Major and minor number of a variant of arm64; none is v8.
+fn version(variant: &str) -> (u32, u32) {
+    let mut numbers = variant.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    let mut next = |or: u32| numbers.next().and_then(Result::ok).unwrap_or(or);
+    (next(8), next(0))
 }
 
 impl FromStr for Platform {
@@ -140,14 +201,33 @@ mod tests {
 
     #[test]
     fn ranks_by_variant() {
-        let p = |s: &str| s.parse::<Platform>().unwrap();
-        assert_eq!(p("linux/amd64").rank_on(&p("linux/amd64")), Some(0));
-        assert_eq!(p("linux/arm64").rank_on(&p("linux/amd64")), None);
-        assert_eq!(p("windows/amd64").rank_on(&p("linux/amd64")), None);
-        assert!(p("linux/arm/v6").rank_on(&p("linux/arm/v7")) > p("linux/arm/v7").rank_on(&p("linux/arm/v7")));
-        assert_eq!(p("linux/arm/v8").rank_on(&p("linux/arm/v7")), None);
-        assert!(p("linux/arm/v7").rank_on(&p("linux/arm64")).is_some());
-        assert_eq!(p("linux/amd64/v3").rank_on(&p("linux/amd64")), None);
-        assert_eq!(p("linux/amd64").rank_on(&p("linux/amd64/v3")), Some(1));
+        let rank = |of: &str, on: &str| of.parse::<Platform>().unwrap().rank_on(&on.parse().unwrap());
+        for (of, on, want) in [
+            ("linux/amd64", "linux/amd64", Some(0)),
+            ("linux/386", "linux/amd64", Some(1)),
+            ("linux/amd64/v2", "linux/amd64", None),
+            ("linux/amd64/v3", "linux/amd64/v3", Some(0)),
+            ("linux/amd64/v2", "linux/amd64/v3", Some(1)),
+            ("linux/amd64/v1", "linux/amd64/v3", Some(2)),
+            ("linux/386", "linux/amd64/v3", Some(3)),
+            ("linux/amd64/v4", "linux/amd64/v3", None),
+            ("linux/arm64", "linux/amd64", None),
+            ("windows/amd64", "linux/amd64", None),
+            ("linux/arm/v7", "linux/arm/v7", Some(0)),
+            ("linux/arm/v6", "linux/arm/v7", Some(1)),
+            ("linux/arm/v5", "linux/arm/v7", Some(2)),
+            ("linux/arm/v8", "linux/arm/v7", None),
+            ("linux/arm64", "linux/arm64", Some(0)),
+            ("linux/arm/v8", "linux/arm64", Some(1)),
+            ("linux/arm/v7", "linux/arm64", Some(2)),
+            ("linux/arm64/v8.1", "linux/arm64/v8.2", Some(1)),
+            ("linux/arm64/v8", "linux/arm64/v8.2", Some(2)),
+            ("linux/arm64/v8.6", "linux/arm64/v9.1", Some(2)),
+            ("linux/arm64/v9", "linux/arm64", None),
+            ("linux/riscv64", "linux/riscv64", Some(0)),
+        ] {
+            assert_eq!(rank(of, on), want, "{of} on {on}");
+        }
+        assert!(Platform::host().rank_on(&Platform::best_host()).is_some());
     }
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
+/// Layers that are downloaded at the same time.
+const MAX_DOWNLOADS: usize = 4;
 /// Where systemd's journal listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
@@ -203,6 +205,7 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
             certs_dirs: file.registry_certs_dirs,
             limits: file.registry_limits,
         })?,
+        max_downloads: MAX_DOWNLOADS,
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
         hello: dhow_sys::guest::HELLO,

@@ -4,6 +4,7 @@
 //! forgotten: it is mapped, or it is refused by name when it is set.
 
 pub(crate) mod audit;
+pub(crate) mod auth;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod container;

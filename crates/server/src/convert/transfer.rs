@@ -4,7 +4,6 @@ use dhow_api as api;
 use dhow_engine::view::TransferEvent;
 
 /// One line.
-#[cfg_attr(not(test), expect(dead_code, reason = "pull and push are about to use it"))]
 pub(crate) fn line(event: TransferEvent) -> api::JsonMessage {
     let size = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     match event {

@@ -4,6 +4,7 @@ use crate::api::Call;
 use crate::convert::image;
 use crate::reply::{Body, Reply};
 use crate::request::RequestBody;
+use crate::routes::transfers;
 use bytes::{Buf, Bytes};
 use dhow_api::{ContainerConfig, IdResponse, JsonMessage};
 use dhow_engine::{CommitRequest, Engine, ImportRequest};
@@ -91,15 +92,11 @@ pub(crate) async fn save(engine: &Engine, call: Call) -> Result<Reply> {
     Ok(Reply::body("application/x-tar", Body::stream(Some(saved.size), saved.pieces)))
 }
 
-/// `POST /images/create`: an import. Its other half, the pull, is not built.
+/// `POST /images/create`: a pull, or an import.
 pub(crate) async fn create(engine: &Engine, call: Call) -> Result<Reply> {
     let query = &call.query;
-    let source = match (query.get("fromImage"), query.get("fromSrc")) {
-        (Some(_), _) => {
-            return Err(Error::not_implemented(
-                "POST /images/create with fromImage (pull) is not supported by dhow yet: load an archive of the image",
-            ));
-        }
+    let source = match (query.get("fromImage").filter(|name| !name.is_empty()), query.get("fromSrc")) {
+        (Some(_), _) => return transfers::pull(engine, &call).await,
         (None, Some(source)) => source,
         (None, None) => {
             return Err(Error::invalid("neither fromImage nor fromSrc: name what to create the image from"));

@@ -12,6 +12,7 @@ pub(crate) mod networks;
 pub(crate) mod prune;
 pub(crate) mod stats;
 pub(crate) mod system;
+pub(crate) mod transfers;
 
 use crate::reply::{Hijack, Reply};
 use dhow_api::{ApiVersion, Filters, stdcopy};

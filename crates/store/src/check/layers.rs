@@ -69,8 +69,8 @@ impl Rebuild for Replace<'_> {
 }
 
 /// A layer made again, not yet in its place.
-struct Remade<'a> {
-    work: Work<'a>,
+struct Remade {
+    work: Work,
     row: LayerRow,
 }
 
@@ -162,7 +162,7 @@ impl Check<'_> {
 
     fn differences(
         &self,
-        work: &Work<'_>,
+        work: &Work,
         source: &Source,
         faults: &Faults,
         replayed: &Replayed,
@@ -191,7 +191,7 @@ impl Check<'_> {
     }
 
     /// Tells what is wrong with a layer and puts the one that was made again in its place, if there is one.
-    fn settle(&mut self, about: &str, id: &Digest, mut problems: Vec<String>, remade: Result<Remade<'_>>) {
+    fn settle(&mut self, about: &str, id: &Digest, mut problems: Vec<String>, remade: Result<Remade>) {
         let (outcome, advice) = match remade {
             Err(_) => {
                 self.store.mark_damaged(id);
@@ -242,7 +242,7 @@ impl Store {
         fitting(diff_id, replayed.digest, replayed.tar_size, &applied)
     }
 
-    fn remake_from_blob(&self, row: &LayerRow) -> Result<Remade<'_>> {
+    fn remake_from_blob(&self, row: &LayerRow) -> Result<Remade> {
         let blobs = self.inner.db.kept_blobs()?;
         let mut last = Error::not_found("no copy of it was kept");
         for blob in blobs.iter().filter(|b| b.diff_id == row.diff_id) {
@@ -257,7 +257,7 @@ impl Store {
         Err(last)
     }
 
-    fn remake_with(&self, row: &LayerRow, found: elsewhere::Found) -> Result<Remade<'_>> {
+    fn remake_with(&self, row: &LayerRow, found: elsewhere::Found) -> Result<Remade> {
         let work = Work::new(self)?;
         let source = Source::of(self.paths(), &row.diff_id).at_most(row.tar_size.max(MADE_UP));
         let mut by = Replace { store: self, found };
@@ -270,7 +270,7 @@ impl Store {
 
     /// Exchanges a layer for the one that was made again, unless it is in use. The old one goes to the trash with the
     /// work's directory.
-    fn put_in_place(&self, remade: Remade<'_>, in_use: &dyn Fn(&Digest) -> bool) -> Result<bool> {
+    fn put_in_place(&self, remade: Remade, in_use: &dyn Fn(&Digest) -> bool) -> Result<bool> {
         let id = &remade.row.diff_id;
         let root = File::open(self.root())?;
         syncfs(&root).map_err(std::io::Error::from).context("sync the store's file system")?;

@@ -82,19 +82,10 @@ impl Database {
     ) -> Result<()> {
         self.write(durability, |c| {
             for l in layers {
-                exec(
-                    c,
-                    "INSERT OR IGNORE INTO layers (diff_id, size, tar_size, opaque_root, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![raw(&l.diff_id), l.size as i64, l.tar_size as i64, l.opaque_root, now],
-                )?;
+                insert_layer(c, l, now)?;
             }
             for b in blobs {
-                exec(
-                    c,
-                    "INSERT INTO layer_blobs (digest, diff_id, size, media_type, kept) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (digest) DO UPDATE SET kept = kept OR ?5",
-                    params![raw(&b.digest), raw(&b.diff_id), b.size as i64, b.media_type, b.kept],
-                )?;
+                insert_received(c, b)?;
             }
             for i in images {
                 let is_new = exec(
@@ -120,6 +111,12 @@ impl Database {
                 for r in &i.references {
                     set_reference(c, r, &i.id, now)?;
                 }
+                // What waited for its image has it now.
+                exec(
+                    c,
+                    "DELETE FROM pending_layers WHERE diff_id IN (SELECT diff_id FROM image_layers WHERE image = ?1)",
+                    [raw(&i.id)],
+                )?;
             }
             Ok(())
         })
@@ -151,12 +148,13 @@ impl Database {
         })
     }
 
-    /// Forgets layers which no image has, except `keep`; returns them and the digests of their kept blobs.
+    /// Forgets layers which no image has and none waits for, except `keep`; returns them and the digests of their kept blobs.
     pub(crate) fn remove_unused_layers(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<(Vec<Digest>, Vec<Digest>)> {
         let unused: Vec<Digest> = self.read(|c| {
             c.prepare_cached(
                 "SELECT diff_id FROM layers WHERE NOT EXISTS
-                     (SELECT 1 FROM image_layers il WHERE il.diff_id = layers.diff_id)",
+                     (SELECT 1 FROM image_layers il WHERE il.diff_id = layers.diff_id)
+                 AND NOT EXISTS (SELECT 1 FROM pending_layers p WHERE p.diff_id = layers.diff_id)",
             )?
             .query_map([], |r| r.get(0).map(Digest::from_raw))?
             .collect::<rusqlite::Result<_>>()
@@ -337,6 +335,24 @@ impl Database {
             exec(c, "UPDATE images SET last_used = ?2 WHERE id = ?1", params![raw(id), now]).map(drop)
         })
     }
+}
+
+/// Names a layer. False if it had a row.
+pub(super) fn insert_layer(c: &Connection, l: &LayerRow, now: i64) -> Result<bool> {
+    let sql =
+        "INSERT OR IGNORE INTO layers (diff_id, size, tar_size, opaque_root, created) VALUES (?1, ?2, ?3, ?4, ?5)";
+    exec(c, sql, params![raw(&l.diff_id), l.size as i64, l.tar_size as i64, l.opaque_root, now]).map(|n| n == 1)
+}
+
+/// Names the form in which a layer came.
+pub(super) fn insert_received(c: &Connection, b: &LayerBlob) -> Result<()> {
+    exec(
+        c,
+        "INSERT INTO layer_blobs (digest, diff_id, size, media_type, kept) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (digest) DO UPDATE SET kept = kept OR ?5",
+        params![raw(&b.digest), raw(&b.diff_id), b.size as i64, b.media_type, b.kept],
+    )
+    .map(drop)
 }
 
 fn set_reference(c: &Connection, r: &Reference, image: &Digest, now: i64) -> Result<()> {

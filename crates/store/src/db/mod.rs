@@ -6,6 +6,7 @@
 mod check;
 mod documents;
 mod images;
+mod pending;
 mod room;
 mod salvage;
 mod schema;

@@ -7,7 +7,8 @@ use dhow_types::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 /// Step N brings `user_version` from N to N + 1.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
     -- A layer's directory is layers/<diff id>. size: bytes of file content. opaque_root: it hides every layer below.
@@ -76,7 +77,26 @@ const STEPS: &[&str] = &["
         anonymous INTEGER NOT NULL,
         doc TEXT NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    -- Layers that were received for an image that is not whole yet. Their bytes may not be on the disk: they count for
+    -- as long as the machine runs that wrote them (boot_id), and are synced when an image takes them over.
+    CREATE TABLE pending_layers (
+        diff_id BLOB PRIMARY KEY REFERENCES layers (diff_id) ON DELETE CASCADE,
+        boot_id TEXT NOT NULL,
+        since INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Which image the manifest or index with this digest gave for a platform.
+    CREATE TABLE resolved (
+        digest BLOB NOT NULL,
+        platform TEXT NOT NULL,
+        image BLOB NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        PRIMARY KEY (digest, platform)
+    ) WITHOUT ROWID;
+    CREATE INDEX resolved_by_image ON resolved (image);
+",
+];
 
 /// The version that all steps lead to.
 pub(super) fn newest() -> u32 {

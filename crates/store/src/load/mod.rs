@@ -83,7 +83,7 @@ impl Store {
 
     fn load_into(
         &self,
-        work: &Work<'_>,
+        work: &Work,
         input: impl Read + Send,
         platform: Option<&Platform>,
         (reservation, reserved): (&Reservation, u64),
@@ -126,7 +126,7 @@ impl Store {
         &self,
         mut archive: Archive,
         images: Vec<plan::PlannedImage>,
-        work: &Work<'_>,
+        work: &Work,
     ) -> Result<Vec<Loaded>> {
         let mut publication = Publication::default();
         let mut loaded = Vec::new();
@@ -207,7 +207,7 @@ impl Store {
     }
 
     /// The layer whose tar has no bytes.
-    fn empty_layer(&self, work: &Work<'_>) -> Result<crate::layers::Unpacked> {
+    fn empty_layer(&self, work: &Work) -> Result<crate::layers::Unpacked> {
         let dir = work.dir.join("layer-empty");
         std::fs::create_dir(&dir)?;
         apply(std::io::empty(), &dir, &self.config().limits)?;
@@ -217,25 +217,25 @@ impl Store {
 }
 
 /// A directory below `tmp/` for as long as something is being made. What is left in it goes to the trash.
-pub(crate) struct Work<'a> {
-    store: &'a Store,
+pub(crate) struct Work {
+    store: Store,
     pub(crate) dir: PathBuf,
     _making: Making,
 }
 
-impl<'a> Work<'a> {
-    pub(crate) fn new(store: &'a Store) -> Result<Self> {
+impl Work {
+    pub(crate) fn new(store: &Store) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let dir = Self::path(store.paths(), NEXT.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-        Ok(Self { store, dir, _making: store.inner.trash.making() })
+        Ok(Self { store: store.clone(), dir, _making: store.inner.trash.making() })
     }
     fn path(paths: &Paths, number: u64) -> PathBuf {
         paths.dir("tmp").join(format!("load-{}-{number}", std::process::id()))
     }
 }
 
-impl Drop for Work<'_> {
+impl Drop for Work {
     fn drop(&mut self) {
         // If it cannot be moved it is cleared when the store is opened next.
         let dir: &Path = &self.dir;
@@ -262,6 +262,10 @@ impl<R: Read> Start<R> {
 }
 
 impl<R> Start<R> {
+    /// An input of which `bytes` were read already.
+    pub(crate) fn begun(bytes: Vec<u8>, rest: R) -> Self {
+        Self { bytes, at: 0, rest }
+    }
     /// What it is, as far as its first bytes tell.
     pub(crate) fn content(&self) -> Content {
         sniff(&self.bytes)

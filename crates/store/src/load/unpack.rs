@@ -5,7 +5,7 @@ use super::sniff::Content;
 use super::traffic::Traffic;
 use crate::apply::{Applied, Limits, apply};
 use dhow_types::{Context as _, Digest, DigestWriter, Error, ErrorKind, Result};
-use std::io::{Read, Write as _};
+use std::io::{BufRead, Read, Write as _};
 use std::path::Path;
 
 /// Buffers between decompression and unpacking of one layer.
@@ -21,19 +21,30 @@ pub(crate) struct Outcome {
 
 /// Unpacks the bytes that come through `input` into `dir`.
 pub(crate) fn unpack(
-    mut input: PipeReader,
+    input: PipeReader,
     content: Content,
     dir: &Path,
     limits: &Limits,
     traffic: &Traffic,
 ) -> Result<Outcome> {
-    let name = match content {
-        Content::Gzip => "gzip",
-        Content::Zstd => "zstd",
-        _ => {
-            let applied = apply(&mut input, dir, limits)?;
-            return Ok(Outcome { applied, inflated: None });
-        }
+    match content {
+        Content::Gzip | Content::Zstd => hashed(input, content, dir, limits, traffic),
+        _ => Ok(Outcome { applied: apply(input, dir, limits)?, inflated: None }),
+    }
+}
+
+/// The same, where the digest of the tar is told in any case.
+pub(crate) fn hashed(
+    input: impl BufRead + Send,
+    content: Content,
+    dir: &Path,
+    limits: &Limits,
+    traffic: &Traffic,
+) -> Result<Outcome> {
+    let what = match content {
+        Content::Gzip => "decompress gzip",
+        Content::Zstd => "decompress zstd",
+        _ => "read the tar",
     };
     let pool = Pool::new(INNER_BUFFERS);
     let (writer, mut reader) = pipe(&pool);
@@ -45,7 +56,7 @@ pub(crate) fn unpack(
         let inflated = joined(inflater);
         match (applied, inflated) {
             // A broken stream shows as broken off here; the cause is there.
-            (_, Err(e)) if e.text() != GONE => Err(e).with_context(|| format!("decompress {name}")),
+            (_, Err(e)) if e.text() != GONE => Err(e).context(what),
             (Err(e), _) => Err(e),
             (Ok(_), Err(e)) => Err(e),
             (Ok(applied), Ok(inflated)) => Ok(Outcome { applied, inflated: Some(inflated) }),
@@ -57,7 +68,7 @@ pub(crate) fn unpack(
 const GONE: &str = "nobody reads the decompressed data";
 
 fn inflate(
-    input: PipeReader,
+    input: impl BufRead + Send,
     content: Content,
     mut out: PipeWriter,
     limits: &Limits,

@@ -1,0 +1,223 @@
+//! Flights: one layer on its way, for all pulls that want it. A flight goes on for as long as one of them is there.
+//!
+//! ```text
+//!  Begun ──► Waiting ──a place is free──► Downloading ──all bytes──► Extracting ──► landed
+//! ```
+//! Downloading and unpacking run side by side; what is told of unpacking before the last byte came would only hide how
+//! far the download is.
+
+use super::feed::{PIECES_AHEAD, Pieces, feed};
+use crate::core::Core;
+use dhow_distribution::{Cause, Failure, Repository};
+use dhow_store::{Reservation, Spoiled, WantedLayer};
+use dhow_types::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+
+/// Layers that are unpacked while others are downloaded.
+const UNPACKING: usize = 2;
+/// Bytes between two words about how much is unpacked.
+const REPORT_EVERY: u64 = 256 << 10;
+
+/// How far a layer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    #[default]
+    Begun,
+    /// For a place.
+    Waiting,
+    Downloading,
+    Extracting,
+    Landed,
+}
+
+/// What is known of a flight.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) stage: Stage,
+    /// Bytes that came.
+    pub(crate) received: u64,
+    /// Bytes that were read to be unpacked.
+    pub(crate) unpacked: u64,
+    /// The transfer broke off and goes on in so many seconds.
+    pub(crate) retry: Option<u64>,
+    /// How it ended.
+    pub(crate) end: Option<Result<()>>,
+}
+
+/// A flight as those who want its layer see it. The last one to drop it calls it off.
+pub(crate) struct Flight {
+    pub(crate) state: watch::Receiver<State>,
+    _stop: oneshot::Sender<()>,
+}
+
+/// All flights of an engine.
+pub(crate) struct Flights {
+    running: Mutex<HashMap<WantedLayer, Weak<Flight>>>,
+    downloads: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Flights {
+    /// With at most `downloads` of them downloading.
+    pub(crate) fn new(downloads: usize) -> Self {
+        let downloads = downloads.max(1);
+        Self {
+            running: Mutex::default(),
+            downloads: Arc::new(Semaphore::new(downloads)),
+            places: Arc::new(Semaphore::new(downloads + UNPACKING)),
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<WantedLayer, Weak<Flight>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The flight of this layer: one that is under way, or a new one.
+    pub(crate) fn join(
+        &self,
+        core: &Arc<Core>,
+        repository: &Repository,
+        layer: &WantedLayer,
+        reservation: Reservation,
+    ) -> Arc<Flight> {
+        let mut running = self.running();
+        running.retain(|_, flight| flight.strong_count() > 0);
+        if let Some(flight) = running.get(layer).and_then(Weak::upgrade)
+            && flight.state.borrow().end.is_none()
+        {
+            return flight;
+        }
+        let (told, state) = watch::channel(State::default());
+        let (stop, mut stopped) = oneshot::channel();
+        let flight = Arc::new(Flight { state, _stop: stop });
+        running.insert(layer.clone(), Arc::downgrade(&flight));
+        let plane = Plane { core: core.clone(), repository: repository.clone(), layer: layer.clone(), told };
+        tokio::spawn(async move {
+            let end = tokio::select! {
+                end = plane.fly(reservation) => end,
+                _ = &mut stopped => return,
+            };
+            plane.told.send_modify(|s| {
+                s.stage = if end.is_ok() { Stage::Landed } else { s.stage };
+                s.end = Some(end);
+            });
+        });
+        flight
+    }
+}
+
+/// Who flies.
+struct Plane {
+    core: Arc<Core>,
+    repository: Repository,
+    layer: WantedLayer,
+    told: watch::Sender<State>,
+}
+
+/// Why one try came to nothing.
+struct Crash {
+    error: Error,
+    /// Another one, from the first byte on, may go well.
+    again: bool,
+}
+
+impl Plane {
+    async fn fly(&self, reservation: Reservation) -> Result<()> {
+        let flights = &self.core.flights;
+        let closed = |_| Error::unavailable("the engine stops");
+        let _place = self.place(&flights.places).await.map_err(closed)?;
+        let mut first = None;
+        loop {
+            let download = self.place(&flights.downloads).await.map_err(closed)?;
+            match (self.once(reservation.clone(), download).await, first) {
+                (Ok(()), _) => return Ok(()),
+                (Err(crash), None) if crash.again => first = Some(crash.error),
+                // What was wrong at first says more.
+                (Err(_), Some(error)) => return Err(error),
+                (Err(crash), None) => return Err(crash.error),
+            }
+        }
+    }
+
+    /// A place, and the word that it is waited for if none is free.
+    async fn place<'a>(&self, of: &'a Semaphore) -> std::result::Result<SemaphorePermit<'a>, AcquireError> {
+        if let Ok(free) = of.try_acquire() {
+            return Ok(free);
+        }
+        self.told.send_modify(|s| s.stage = s.stage.max(Stage::Waiting));
+        of.acquire().await
+    }
+
+    async fn once(&self, reservation: Reservation, download: SemaphorePermit<'_>) -> std::result::Result<(), Crash> {
+        let (begun, begins) = oneshot::channel();
+        let (pieces, coming) = mpsc::channel(PIECES_AHEAD);
+        let (store, layer, told) = (self.core.store.clone(), self.layer.clone(), self.told.clone());
+        let thread = tokio::task::spawn_blocking(move || {
+            let layer = store.receive_layer(layer, reservation).map_err(|error| Spoiled { error, again: false })?;
+            if begun.send(layer.begun()).is_err() {
+                return Err(Spoiled { error: Error::system("nobody waits for the layer any more"), again: false });
+            }
+            let report = |n: u64| {
+                told.send_if_modified(|s| {
+                    let due = n >= s.unpacked + REPORT_EVERY && s.stage == Stage::Extracting;
+                    if due || s.stage != Stage::Extracting {
+                        s.unpacked = n;
+                    }
+                    due
+                });
+            };
+            layer.receive(Pieces::new(coming), &report)
+        });
+        let sent = match begins.await {
+            Ok((at, hash)) => {
+                self.told.send_modify(|s| (s.stage, s.received, s.unpacked) = (Stage::Downloading, at, 0));
+                match self.repository.layer_from(&self.descriptor(), hash, at) {
+                    Ok(stream) => feed(stream, pieces, &self.told).await,
+                    Err(failure) => Err(failure),
+                }
+            }
+            // The thread says why.
+            Err(_) => Ok(()),
+        };
+        drop(download);
+        let ended = thread
+            .await
+            .map_err(|e| Crash { error: Error::system(format!("an internal task failed: {e}")), again: false })?;
+        match (sent, ended) {
+            (Err(failure), ended) => Err(self.failed(failure, ended.is_err_and(|spoiled| spoiled.again))),
+            (Ok(()), Err(spoiled)) => Err(Crash { error: self.registered(spoiled.error), again: spoiled.again }),
+            (Ok(()), Ok(warnings)) => {
+                for warning in warnings {
+                    tracing::warn!("pull: layer {}: {warning}", self.layer.digest.short());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn descriptor(&self) -> dhow_types::image::Descriptor {
+        dhow_types::image::Descriptor {
+            media_type: self.layer.media_type.clone(),
+            digest: self.layer.digest,
+            size: self.layer.size,
+            platform: None,
+            annotations: Default::default(),
+            urls: Vec::new(),
+        }
+    }
+
+    fn failed(&self, failure: Box<Failure>, again: bool) -> Crash {
+        // Others may have the right bytes.
+        let wrong = matches!(failure.cause, Cause::WrongDigest { .. } | Cause::WrongSize { .. });
+        let others = wrong && self.repository.endpoints().len() > 1;
+        Crash { error: failure.into(), again: again || others }
+    }
+
+    fn registered(&self, error: Error) -> Error {
+        let name = self.repository.name();
+        let layer = format!("layer {} of {} from {}", self.layer.digest.short(), name.familiar_name(), name.domain());
+        error.prefixed(format!("failed to register layer: {layer}"))
+    }
+}

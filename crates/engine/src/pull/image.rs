@@ -1,0 +1,236 @@
+//! One image: resolved, its layers brought, named.
+
+use super::choose::{candidates, nothing_for};
+use super::{Teller, show};
+use crate::core::{Core, blocking};
+use crate::view::TransferEvent;
+use dhow_distribution::{Fetched, Repository, Wanted};
+use dhow_store::{Hold, ReceivedImage, WantedLayer};
+use dhow_types::image::{Descriptor, Document, Manifest, media_type};
+use dhow_types::{Digest, Error, ErrorKind, ImageConfig, Platform, Reference, Result};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// How deep indexes may lie in one another.
+const MAX_DEPTH: usize = 3;
+/// How often a layer is asked for that went while it was waited for.
+const MAX_TRIES: usize = 3;
+
+/// Pulls the image that `reference` names by a tag or a digest. Says whether that name means another image now.
+pub(super) async fn pull(
+    core: &Arc<Core>,
+    repository: &Repository,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    teller: &Teller,
+) -> Result<bool> {
+    let hold = Arc::new(core.store.hold());
+    // Docker leaves the tag out of account where there is a digest.
+    let (wanted, shown) = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => (Wanted::Digest(*digest), reference.with_digest(*digest).to_string()),
+        (None, tag) => {
+            let tag = tag.unwrap_or(dhow_types::reference::DEFAULT_TAG).to_owned();
+            (Wanted::Tag(tag.clone()), tag)
+        }
+    };
+    let target = platform.cloned().unwrap_or_else(Platform::best_host);
+    let pulling = TransferEvent::status(shown, format!("Pulling from {}", reference.familiar_name()));
+    let names = |top: Digest| {
+        let by_digest = reference.with_digest(top);
+        match (reference.digest(), reference.tag()) {
+            (None, Some(_)) => vec![by_digest, reference.clone()],
+            _ => vec![by_digest],
+        }
+    };
+    // One request is enough to learn that a tag is what it was.
+    let top = match &wanted {
+        Wanted::Digest(digest) => Some(*digest),
+        _ if is_known(core, reference).await? => Some(repository.head(&wanted).await?.digest),
+        _ => None,
+    };
+    if let Some(top) = top {
+        let (hold, target, names) = (hold.clone(), target.clone(), names(top));
+        let renamed = blocking(move || match hold.resolved(&top, &target)? {
+            Some(id) => hold.rename(&id, &names).map(Some),
+            None => Ok(None),
+        });
+        if let Some(changed) = renamed.await? {
+            teller.tell(pulling).await;
+            teller.tell(TransferEvent::line(format!("Digest: {top}"))).await;
+            return Ok(changed);
+        }
+    }
+    let fetched = repository.manifest(&top.map_or(wanted, Wanted::Digest)).await?;
+    let top = fetched.digest;
+    if let Document::Manifest(manifest) = &fetched.document {
+        check_kind(manifest)?;
+    }
+    teller.tell(pulling).await;
+    let (manifest, digest, bytes) = choose(repository, fetched, platform, &target, 0).await?;
+    let changed = bring(core, repository, &hold, (&manifest, digest, bytes), names(top), teller).await?;
+    let id = manifest.config.digest;
+    blocking(move || hold.note(&top, &target, &id)).await?;
+    teller.tell(TransferEvent::line(format!("Digest: {top}"))).await;
+    Ok(changed)
+}
+
+/// Whether the name means an image already.
+async fn is_known(core: &Arc<Core>, reference: &Reference) -> Result<bool> {
+    let (core, reference) = (core.clone(), reference.clone());
+    blocking(move || core.store.is_named(&reference)).await
+}
+
+/// The manifest for the platform, by way of indexes.
+async fn choose(
+    repository: &Repository,
+    fetched: Fetched,
+    asked: Option<&Platform>,
+    target: &Platform,
+    depth: usize,
+) -> Result<(Manifest, Digest, Vec<u8>)> {
+    let index = match fetched.document {
+        Document::Manifest(manifest) => {
+            check_kind(&manifest)?;
+            return Ok((*manifest, fetched.digest, fetched.bytes));
+        }
+        Document::Index(index) => index,
+    };
+    if depth == MAX_DEPTH {
+        return Err(Error::invalid(format!("indexes lie in one another more than {MAX_DEPTH} deep")));
+    }
+    let nothing = || Error::not_found(nothing_for(&index, asked));
+    for descriptor in candidates(&index, target) {
+        if !is_document(descriptor) {
+            continue;
+        }
+        let found = repository.manifest(&Wanted::Described(descriptor.clone())).await?;
+        let nested = matches!(found.document, Document::Index(_));
+        match Box::pin(choose(repository, found, asked, target, depth + 1)).await {
+            // An index in this one has nothing: the next may.
+            Err(e) if nested && e.kind() == ErrorKind::NotFound => {}
+            chosen => return chosen,
+        }
+    }
+    Err(nothing())
+}
+
+/// Whether an index's entry is a manifest or an index; others are to be passed over.
+fn is_document(descriptor: &Descriptor) -> bool {
+    let known =
+        [media_type::OCI_MANIFEST, media_type::OCI_INDEX, media_type::DOCKER_MANIFEST, media_type::DOCKER_INDEX];
+    descriptor.media_type.is_empty() || known.contains(&descriptor.media_type.as_str())
+}
+
+/// Fails unless it is an image's manifest, in Docker's words.
+fn check_kind(manifest: &Manifest) -> Result<()> {
+    let kind = manifest.config.media_type.as_str();
+    match kind {
+        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG | "" => Ok(()),
+        _ => {
+            let class = match kind {
+                "application/vnd.docker.plugin.v1+json" => "plugin",
+                _ => "unknown",
+            };
+            Err(Error::invalid(format!("Encountered remote {kind:?}({class}) when fetching: it is not an image")))
+        }
+    }
+}
+
+/// Brings what is missing of an image, and names it.
+async fn bring(
+    core: &Arc<Core>,
+    repository: &Repository,
+    hold: &Arc<Hold>,
+    (manifest, digest, bytes): (&Manifest, Digest, Vec<u8>),
+    names: Vec<Reference>,
+    teller: &Teller,
+) -> Result<bool> {
+    let (shared, id) = (hold.clone(), manifest.config.digest);
+    let renamed = names.clone();
+    let here = blocking(move || if shared.image(&id)? { shared.rename(&id, &renamed).map(Some) } else { Ok(None) });
+    if let Some(changed) = here.await? {
+        return Ok(changed);
+    }
+    let config = repository.config(&manifest.config).await?;
+    let parsed = ImageConfig::parse(&config)?;
+    let diff_ids = parsed.rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return Err(Error::new(
+            ErrorKind::DataLoss,
+            format!(
+                "layers from manifest don't match image configuration: manifest {} names {}, the configuration {}",
+                digest.short(),
+                manifest.layers.len(),
+                diff_ids.len()
+            ),
+        ));
+    }
+    let mut seen = HashSet::new();
+    let wanted: Vec<WantedLayer> = manifest
+        .layers
+        .iter()
+        .zip(&diff_ids)
+        .map(|(layer, diff_id)| WantedLayer {
+            digest: layer.digest,
+            size: layer.size,
+            media_type: layer.media_type.clone(),
+            diff_id: *diff_id,
+        })
+        .filter(|layer| seen.insert(layer.clone()))
+        .collect();
+    for layer in &wanted {
+        layer.check()?;
+    }
+    layers(core, repository, hold, wanted, teller).await?;
+    let image = ReceivedImage { config, manifest: (digest, bytes), layers: diff_ids, references: names };
+    let shared = hold.clone();
+    Ok(blocking(move || shared.publish(image)).await?.changed)
+}
+
+/// Brings all layers that are not here, at the same time.
+async fn layers(
+    core: &Arc<Core>,
+    repository: &Repository,
+    hold: &Arc<Hold>,
+    mut wanted: Vec<WantedLayer>,
+    teller: &Teller,
+) -> Result<()> {
+    for first in (0..MAX_TRIES).map(|n| n == 0) {
+        let (shared, asked) = (hold.clone(), wanted);
+        let looked = blocking(move || {
+            asked.into_iter().map(|layer| Ok((shared.layer(&layer)?, layer))).collect::<Result<Vec<_>>>()
+        });
+        let mut missing = Vec::new();
+        for (here, layer) in looked.await? {
+            if first {
+                let text = if here { "Already exists" } else { "Pulling fs layer" };
+                teller.tell(TransferEvent::status(layer.digest.short(), text)).await;
+            }
+            if !here {
+                missing.push(layer);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // All of the room is kept before the first byte is written.
+        let (shared, asked) = (core.clone(), missing);
+        let reserve = blocking(move || {
+            let keep = shared.store.config().keep_blobs;
+            let reserved = asked.into_iter().map(|l| Ok((shared.store.reserve(l.room(keep))?, l)));
+            reserved.collect::<Result<Vec<_>>>()
+        });
+        let mut flights = tokio::task::JoinSet::new();
+        wanted = Vec::new();
+        for (reservation, layer) in reserve.await? {
+            wanted.push(layer.clone());
+            let flight = core.flights.join(core, repository, &layer, reservation);
+            flights.spawn(show::follow(flight, layer, teller.clone()));
+        }
+        // The first failure is the one that is told; the others are called off by it.
+        while let Some(landed) = flights.join_next().await {
+            landed.map_err(|e| Error::system(format!("an internal task failed: {e}")))??;
+        }
+    }
+    Err(Error::system("layers go as fast as they come: something removes them all the time"))
+}

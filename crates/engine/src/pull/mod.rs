@@ -1,0 +1,116 @@
+//! Pulls: from a name to an image in the store, with Docker's words on the way.
+//!
+//! [`choose`] (pure) says which manifest of an index is meant, [`flight`] brings one layer for all who want it, [`show`]
+//! tells a client what becomes of it. HTTP and the protocol are `dhow_distribution`'s, bytes on disk the store's.
+
+mod choose;
+mod feed;
+mod flight;
+mod image;
+mod show;
+
+pub(crate) use flight::Flights;
+
+use crate::core::Core;
+use crate::images;
+use crate::view::TransferEvent;
+use dhow_distribution::{Actions, Credentials, Repository};
+use dhow_types::{Error, Platform, Reference, Result};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events that may wait for a slow client.
+const MAX_WAITING: usize = 64;
+/// Docker's name for no image at all.
+const RESERVED: &str = "scratch";
+
+/// What to pull, and as whom.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    /// The image. Without tag and digest all tags of the repository are meant.
+    pub reference: Reference,
+    /// For which platform; `None` is this machine's.
+    pub platform: Option<Platform>,
+    /// What the registry is shown.
+    pub credentials: Credentials,
+    /// Headers (`X-Meta-…`) for the registry.
+    pub meta: Vec<(String, String)>,
+}
+
+/// A transfer that is under way. Dropped, it is called off; what is whole by then stays.
+#[derive(Debug)]
+pub struct TransferStream {
+    /// What happens. A failure is the last of it.
+    pub events: mpsc::Receiver<TransferEvent>,
+}
+
+/// Who hears of a pull.
+#[derive(Clone)]
+pub(crate) struct Teller(mpsc::Sender<TransferEvent>);
+
+impl Teller {
+    /// Tells it, as soon as the client takes it.
+    pub(crate) async fn tell(&self, event: TransferEvent) {
+        // Without a client the pull ends soon.
+        let _ = self.0.send(event).await;
+    }
+    /// Tells it unless the client is slow: the next of its kind says more.
+    pub(crate) fn mention(&self, event: TransferEvent) {
+        let _ = self.0.try_send(event);
+    }
+}
+
+/// Begins a pull.
+pub(crate) fn pull(core: &Arc<Core>, request: PullRequest) -> TransferStream {
+    let (tx, events) = mpsc::channel(MAX_WAITING);
+    let core = core.clone();
+    tokio::spawn(async move {
+        let teller = Teller(tx.clone());
+        let done = tokio::select! {
+            done = run(&core, request, &teller) => done,
+            () = tx.closed() => return,
+        };
+        if let Err(error) = done {
+            tracing::info!(%error, "a pull failed");
+            teller.tell(TransferEvent::Failed(error)).await;
+        }
+    });
+    TransferStream { events }
+}
+
+async fn run(core: &Arc<Core>, request: PullRequest, teller: &Teller) -> Result<()> {
+    let PullRequest { reference, platform, credentials, meta } = request;
+    if reference.familiar_name() == RESERVED {
+        return Err(Error::new(dhow_types::ErrorKind::Forbidden, format!("'{RESERVED}' is a reserved name")));
+    }
+    let repository = core.settings.registries.repository(&reference, credentials, Actions::Pull).await?;
+    let repository = repository.with_meta(meta);
+    let changed = if reference.tag().is_none() && reference.digest().is_none() {
+        all_tags(core, &repository, &reference, platform.as_ref(), teller).await?
+    } else {
+        image::pull(core, &repository, &reference, platform.as_ref(), teller).await?
+    };
+    let name = reference.familiar();
+    let status = if changed { "Downloaded newer image for" } else { "Image is up to date for" };
+    teller.tell(TransferEvent::line(format!("Status: {status} {name}"))).await;
+    core.events.image("pull", &name, &reference.familiar_name());
+    core.budget.changed();
+    // Of an image without an index nobody chose the platform: it is told, and taken all the same.
+    if let Some(platform) = platform
+        && let Err(e) = images::demand(core, &name, platform).await
+    {
+        teller.tell(TransferEvent::line(format!("WARNING: {e}"))).await;
+    }
+    Ok(())
+}
+
+/// All tags one after the other; their layers are shared.
+async fn all_tags(
+    _core: &Arc<Core>,
+    _repository: &Repository,
+    _reference: &Reference,
+    _platform: Option<&Platform>,
+    _teller: &Teller,
+) -> Result<bool> {
+    Err(Error::not_implemented("pulling all tags of a repository is not supported by dhow yet: name one"))
+}
