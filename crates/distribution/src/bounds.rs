@@ -12,6 +12,10 @@ pub(crate) const MAX_RESUMES: u32 = 100;
 pub(crate) const MAX_CHALLENGES: u32 = 2;
 /// Tokens and challenges that are remembered.
 pub(crate) const MAX_REMEMBERED: usize = 256;
+/// Pages of one list.
+pub(crate) const MAX_PAGES: usize = 1000;
+/// Tags of one repository.
+pub(crate) const MAX_TAGS: usize = 100_000;
 /// The largest settings file or certificate that is read.
 pub(crate) const MAX_FILE: u64 = 4 << 20;
 

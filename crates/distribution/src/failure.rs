@@ -15,6 +15,8 @@ pub enum Part {
     Config(Digest),
     /// A layer.
     Layer(Digest),
+    /// The list of tags.
+    Tags,
 }
 
 impl fmt::Display for Part {
@@ -23,6 +25,7 @@ impl fmt::Display for Part {
             Self::Manifest(name) => write!(f, "manifest {name}"),
             Self::Config(digest) => write!(f, "image configuration {}", digest.short()),
             Self::Layer(digest) => write!(f, "layer {}", digest.short()),
+            Self::Tags => f.write_str("list of tags"),
         }
     }
 }
@@ -148,14 +151,14 @@ impl fmt::Display for Failure {
             _ => "",
         };
         match (&self.part, code) {
-            (Part::Manifest(_), "DENIED") => write!(
+            (Part::Manifest(_) | Part::Tags, "DENIED") => write!(
                 f,
                 "pull access denied for {repository}, repository does not exist or may require 'docker login': {cause} (from {endpoint})"
             )?,
             (Part::Manifest(name), "MANIFEST_UNKNOWN") => {
                 write!(f, "manifest for {name} not found: {cause} (from {endpoint})")?
             }
-            (Part::Manifest(_), "NAME_UNKNOWN") => {
+            (Part::Manifest(_) | Part::Tags, "NAME_UNKNOWN") => {
                 write!(f, "repository {repository} not found: {cause} (from {endpoint})")?
             }
             (Part::Manifest(name), _) => write!(f, "{name} from {endpoint}: {cause}")?,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod lists;
 mod manifests;
 mod redirects;
 mod server;
