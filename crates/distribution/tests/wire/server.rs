@@ -97,6 +97,8 @@ impl Server {
         let record = seen.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
+                // Head and body go out apart: the second would wait for the other side's word that the first came.
+                let _ = tcp.set_nodelay(true);
                 let (acceptor, handler, record) = (acceptor.clone(), handler.clone(), record.clone());
                 tokio::spawn(async move {
                     match acceptor {
