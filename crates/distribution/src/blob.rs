@@ -75,14 +75,21 @@ impl Repository {
         if config.size > MAX_DOCUMENT as u64 {
             return Err(self.failed(part, usize::MAX, Cause::TooLarge(MAX_DOCUMENT as u64)));
         }
-        let mut stream = self.stream(part, config, DigestWriter::new(), 0);
-        let mut bytes = Vec::new();
-        loop {
-            match stream.next().await? {
-                Step::Bytes(piece) => bytes.extend_from_slice(&piece),
-                Step::Waiting(..) => {}
-                Step::End => return Ok(bytes),
+        let limit = self.bounds().document.saturating_mul(self.bounds().attempts);
+        let mut stream = self.stream(part.clone(), config, DigestWriter::new(), 0);
+        let all = async {
+            let mut bytes = Vec::new();
+            loop {
+                match stream.next().await? {
+                    Step::Bytes(piece) => bytes.extend_from_slice(&piece),
+                    Step::Waiting(..) => {}
+                    Step::End => return Ok(bytes),
+                }
             }
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(got) => got,
+            Err(_) => Err(self.failed(part, usize::MAX, Cause::Slow(limit))),
         }
     }
 
@@ -144,7 +151,7 @@ impl BlobStream {
                             self.state = State::Reading { reader, endpoint, skip };
                             continue;
                         }
-                        let after = self.at + piece.len() as u64;
+                        let after = self.at.saturating_add(piece.len() as u64);
                         if after > self.size {
                             self.repository.distrust(endpoint);
                             let cause = Cause::WrongSize { wanted: self.size, got: after };
@@ -217,8 +224,9 @@ impl BlobStream {
             status => return Err(Cause::Protocol(format!("it answers {}", crate::words::line(status)))),
         };
         match length {
-            Some(length) if length != self.size - self.at + skip => {
-                Err(Cause::WrongSize { wanted: self.size, got: length + self.at - skip })
+            // `skip` is nothing or all that is there already; what a server announces may be any number.
+            Some(length) if length != (self.size - self.at).saturating_add(skip) => {
+                Err(Cause::WrongSize { wanted: self.size, got: length.saturating_add(self.at - skip) })
             }
             _ => Ok((answer.reader, skip)),
         }

@@ -1,5 +1,6 @@
 //! Bodies: what is sent, and what comes, piece by piece, with a limit on silence and on size.
 
+use crate::bounds::Bounds;
 use crate::failure::Cause;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -24,11 +25,12 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Out {
 pub(crate) struct Reader {
     incoming: Incoming,
     stall: Duration,
+    document: Duration,
 }
 
 impl Reader {
-    pub(crate) fn new(incoming: Incoming, stall: Duration) -> Self {
-        Self { incoming, stall }
+    pub(crate) fn new(incoming: Incoming, bounds: &Bounds) -> Self {
+        Self { incoming, stall: bounds.stall, document: bounds.document }
     }
     /// The next piece; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
@@ -50,19 +52,24 @@ impl Reader {
     }
     /// All of it, if it is no more than `limit`.
     pub(crate) async fn all(mut self, limit: usize) -> Result<Vec<u8>, Cause> {
-        let mut bytes = Vec::new();
-        while let Some(piece) = self.next().await? {
-            if bytes.len() + piece.len() > limit {
-                return Err(Cause::TooLarge(limit as u64));
+        let within = self.document;
+        let all = async {
+            let mut bytes = Vec::new();
+            while let Some(piece) = self.next().await? {
+                if bytes.len() + piece.len() > limit {
+                    return Err(Cause::TooLarge(limit as u64));
+                }
+                bytes.extend_from_slice(&piece);
             }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes)
+            Ok(bytes)
+        };
+        tokio::time::timeout(within, all).await.unwrap_or(Err(Cause::Slow(within)))
     }
-    /// Its beginning, at most `limit` bytes, whatever happens then.
+    /// Its beginning, at most `limit` bytes, whatever happens then: words of an error are not waited for long.
     pub(crate) async fn beginning(mut self, limit: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while let Ok(Some(piece)) = self.next().await {
+        let until = tokio::time::Instant::now() + self.stall.min(self.document);
+        while let Ok(Ok(Some(piece))) = tokio::time::timeout_at(until, self.next()).await {
             bytes.extend_from_slice(&piece[..piece.len().min(limit - bytes.len())]);
             if bytes.len() == limit {
                 break;

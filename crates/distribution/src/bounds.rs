@@ -30,6 +30,8 @@ pub struct Bounds {
     pub answer: Duration,
     /// Without a single byte of a body.
     pub stall: Duration,
+    /// For all of a document or a token once its answer began, however steadily it drips.
+    pub document: Duration,
     /// Failures in a row before a transfer is given up.
     pub attempts: u32,
     /// The first wait between two tries; each further one is twice as long.
@@ -49,6 +51,7 @@ impl Default for Bounds {
             handshake: Duration::from_secs(10),
             answer: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            document: Duration::from_secs(120),
             attempts: 5,
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_secs(8),

@@ -1,10 +1,10 @@
 //! What TLS of one host needs: authorities, client certificates, whether to look at all. Rule: Docker's `certs.d`.
 
+use crate::clients::Clients;
 use crate::roots::{add, bounded};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct Tls {
     pub client: Vec<(PathBuf, PathBuf)>,
     /// Any certificate will do.
     pub skip_verify: bool,
+    /// Where an authority would have to be named.
+    pub advice: String,
 }
 
 impl Tls {
@@ -75,27 +77,14 @@ impl Tls {
             }
             builder.with_root_certificates(roots)
         };
-        let mut config = match self.client.first().filter(|_| with_client) {
-            Some((certificate, key)) => {
-                let (chain, key) = pair(certificate, key)?;
-                builder.with_client_auth_cert(chain, key).map_err(|e| format!("{}: {e}", certificate.display()))?
-            }
-            None => builder.with_no_client_auth(),
+        let mut config = if with_client && !self.client.is_empty() {
+            builder.with_client_cert_resolver(Arc::new(Clients::read(&self.client, provider)?))
+        } else {
+            builder.with_no_client_auth()
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
-}
-
-fn pair(certificate: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
-    let read = |file: &Path| bounded(file).map_err(|e| format!("read {}: {e}", file.display()));
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(certificate)?).filter_map(Result::ok).collect();
-    if chain.is_empty() {
-        return Err(format!("{} holds no certificate", certificate.display()));
-    }
-    let key =
-        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| format!("{} holds no private key", key.display()))?;
-    Ok((chain, key))
 }
 
 /// Takes every certificate; the handshake itself is still checked.

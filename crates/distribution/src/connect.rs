@@ -1,6 +1,7 @@
 //! One connection: to the host or its proxy, with TLS on it where the address says so.
 
 use crate::address::Origin;
+use crate::bounds::Bounds;
 use crate::proxy::{Proxies, Proxy};
 use crate::secret::Credentials;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -26,7 +27,10 @@ pub(crate) struct Connector {
     http: HttpConnector,
     tls: Arc<ClientConfig>,
     proxies: Arc<Proxies>,
+    connect: Duration,
     handshake: Duration,
+    /// What to do if nobody known signed a certificate.
+    advice: Arc<str>,
 }
 
 /// Why there is none.
@@ -49,13 +53,14 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Connector {
-    pub(crate) fn new(tls: ClientConfig, proxies: Arc<Proxies>, connect: Duration, handshake: Duration) -> Self {
+    pub(crate) fn new(tls: ClientConfig, advice: &str, proxies: Arc<Proxies>, bounds: &Bounds) -> Self {
+        let (connect, handshake) = (bounds.connect, bounds.handshake);
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(connect));
         http.set_keepalive(Some(connect));
-        Self { http, tls: Arc::new(tls), proxies, handshake }
+        Self { http, tls: Arc::new(tls), proxies, connect, handshake, advice: advice.into() }
     }
 
     async fn connect(mut self, uri: http::Uri) -> Result<Conn, ConnectError> {
@@ -68,14 +73,23 @@ impl Connector {
             Some(proxy) => format!("proxy {}", proxy.address.origin().authority()),
             None => origin.authority(),
         };
-        let tcp = match &proxy {
-            None => self.http.call(uri).await.map_err(|e| unreachable(&to, &e)),
-            Some(proxy) if origin.is_https() => tunnel(proxy, self.http, uri).await.map_err(|e| unreachable(&to, &*e)),
-            Some(proxy) => {
-                let uri = proxy.address.uri().map_err(|e| ConnectError::Unreachable(e.into()))?;
-                self.http.call(uri).await.map_err(|e| unreachable(&to, &e))
+        let way = async {
+            match &proxy {
+                None => self.http.call(uri).await.map_err(|e| unreachable(&to, &e)),
+                Some(proxy) if origin.is_https() => {
+                    tunnel(proxy, self.http, uri).await.map_err(|e| unreachable(&to, &*e))
+                }
+                Some(proxy) => {
+                    let uri = proxy.address.uri().map_err(|e| ConnectError::Unreachable(e.into()))?;
+                    self.http.call(uri).await.map_err(|e| unreachable(&to, &e))
+                }
             }
-        }?;
+        };
+        // Name, connection, and the proxy's answer together.
+        let tcp = tokio::time::timeout(self.connect, way).await.map_err(|_| {
+            let waited = dhow_types::duration::go_text(self.connect);
+            ConnectError::Unreachable(format!("dial {to}: i/o timeout: no connection after {waited}"))
+        })??;
         if !origin.is_https() {
             return Ok(Conn { io: TokioIo::new(Box::new(tcp.into_inner())), proxied: proxy.is_some() });
         }
@@ -84,7 +98,7 @@ impl Connector {
         let handshake = tokio_rustls::TlsConnector::from(self.tls).connect(name, tcp.into_inner());
         match tokio::time::timeout(self.handshake, handshake).await {
             Ok(Ok(tls)) => Ok(Conn { io: TokioIo::new(Box::new(tls)), proxied: false }),
-            Ok(Err(e)) => Err(of_handshake(&e, &origin)),
+            Ok(Err(e)) => Err(of_handshake(&e, &origin, &self.advice)),
             Err(_) => Err(ConnectError::Unreachable(format!(
                 "{} did not answer the TLS handshake for {}",
                 origin.authority(),
@@ -112,11 +126,13 @@ fn unreachable(to: &str, error: &dyn std::error::Error) -> ConnectError {
     let text = crate::body::chain(error);
     // Rust's number of the error says nothing more.
     let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    // Go's words for both clocks, the kernel's and the client's.
+    let text = if text.contains("timed out") || text.contains("deadline has elapsed") { "i/o timeout" } else { &text };
     ConnectError::Unreachable(format!("dial {to}: {text}"))
 }
 
 /// What a failed handshake means.
-fn of_handshake(error: &io::Error, origin: &Origin) -> ConnectError {
+fn of_handshake(error: &io::Error, origin: &Origin, advice: &str) -> ConnectError {
     use rustls::{CertificateError, Error, InvalidMessage};
     let host = origin.authority();
     match error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
@@ -124,9 +140,7 @@ fn of_handshake(error: &io::Error, origin: &Origin) -> ConnectError {
         Some(Error::InvalidCertificate(why)) => ConnectError::Certificate(format!(
             "tls: failed to verify certificate of {host}: {}",
             match why {
-                CertificateError::UnknownIssuer => format!(
-                    "it is signed by an unknown authority: put the authority's certificate into /etc/docker/certs.d/{host}/ca.crt"
-                ),
+                CertificateError::UnknownIssuer => format!("it is signed by an unknown authority: {advice}"),
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } =>
                     "it is not valid yet".to_owned(),

@@ -84,7 +84,14 @@ fn tls_of(authority: &str, settings: &Checked, insecure: bool) -> Result<Tls, St
     if insecure {
         return Ok(Tls { skip_verify: true, ..Tls::default() });
     }
-    directory(&settings.certs_dirs, authority).map_or(Ok(Tls::default()), |dir| Tls::of_dir(&dir))
+    let dir = directory(&settings.certs_dirs, authority);
+    let tls = dir.as_deref().map_or(Ok(Tls::default()), Tls::of_dir)?;
+    let would_be = || settings.certs_dirs.first().map(|root| root.join(authority));
+    let advice = match dir.or_else(would_be) {
+        Some(dir) => format!("put the authority's certificate into {}", dir.join("ca.crt").display()),
+        None => "add the authority's certificate to the system's".to_owned(),
+    };
+    Ok(Tls { advice, ..tls })
 }
 
 /// The first directory there is for a host: Docker's form, containerd's form of it, and containerd's for all hosts.
@@ -112,8 +119,12 @@ fn from_file(registry: &str, dir: &Path, hosts: Vec<Host>) -> Result<Vec<Endpoin
             let key = if key.is_empty() { certificate.clone() } else { dir.join(key) };
             (certificate, key)
         });
-        let tls =
-            Tls { ca: host.ca.iter().map(absolute).collect(), client: client.collect(), skip_verify: host.skip_verify };
+        let tls = Tls {
+            ca: host.ca.iter().map(absolute).collect(),
+            client: client.collect(),
+            skip_verify: host.skip_verify,
+            advice: format!("name the authority's certificate as ca in {}", dir.join("hosts.toml").display()),
+        };
         let mut header = Vec::new();
         for (name, value) in &host.header {
             let wrong = || format!("host {:?}: header {name:?} is not valid", host.server);
@@ -192,6 +203,17 @@ mod tests {
             endpoints("insecure.example.com", &s, &|_| true).is_ok(),
             "an insecure registry's directory is not read"
         );
+        put("docker.io", "ca.crt", "");
+        for (registry, file) in
+            [("docker.io", "docker.io/ca.crt"), ("none.example.com:5000", "none.example.com:5000/ca.crt")]
+        {
+            let list = endpoints(registry, &s, &|_| false).unwrap();
+            assert!(
+                list[0].tls.advice.ends_with(&dir.path().join(file).display().to_string()),
+                "{}",
+                list[0].tls.advice
+            );
+        }
         put("_default", "hosts.toml", "[host.'https://all']");
         assert_eq!(
             show(&endpoints("other.example.com", &s, &|_| false).unwrap()),

@@ -44,6 +44,8 @@ pub enum Cause {
     Broken(String),
     /// No answer, or no further byte, for so long.
     Stalled(Duration),
+    /// A document that was not whole after so long.
+    Slow(Duration),
     /// The server's answer is no success.
     Refused {
         /// Its status.
@@ -103,6 +105,9 @@ impl fmt::Display for Cause {
             Self::Protocol(why) | Self::Settings(why) | Self::Certificate(why) => f.write_str(why),
             Self::NotTls => f.write_str("http: server gave HTTP response to HTTPS client"),
             Self::Stalled(after) => write!(f, "nothing came for {}", dhow_types::duration::go_text(*after)),
+            Self::Slow(after) => {
+                write!(f, "it was not whole after {}: the server is too slow", dhow_types::duration::go_text(*after))
+            }
             Self::Refused { words, retry_after: Some(after), .. } => {
                 write!(f, "{words}: it asks to be tried again in {}", dhow_types::duration::go_text(*after))
             }

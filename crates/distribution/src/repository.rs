@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::auth::{Asker, Memory};
 use crate::bounds::MAX_CHALLENGES;
-use crate::challenge::challenges;
+use crate::challenge::{Challenge, challenges};
 use crate::endpoint::{Endpoint, endpoints, host_of};
 use crate::failure::{Cause, Failure, Part};
 use crate::round::Round;
@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// All registries, as the settings have them. One for a process.
 #[derive(Clone)]
@@ -102,7 +103,9 @@ impl Registries {
         hosts.extend(settings.mirrors.get(name.domain()).into_iter().flatten().map(|m| m.origin().authority()));
         let mut weak = BTreeSet::new();
         for host in hosts {
-            if settings.insecure.names(&host) || settings.insecure.covers(&addresses(&host).await) {
+            if settings.insecure.names(&host)
+                || settings.insecure.covers(&addresses(&host, settings.bounds.connect).await)
+            {
                 weak.insert(host);
             }
         }
@@ -134,15 +137,15 @@ impl Registries {
     }
 }
 
-/// The addresses of `host[:port]`; none if nobody knows it.
-async fn addresses(authority: &str) -> Vec<IpAddr> {
+/// The addresses of `host[:port]`; none if nobody knows it in time.
+async fn addresses(authority: &str, within: Duration) -> Vec<IpAddr> {
     let Ok(origin) = crate::address::Origin::new(true, authority) else { return Vec::new() };
     if let Ok(ip) = origin.bare_host().parse() {
         return vec![ip];
     }
-    match tokio::net::lookup_host((origin.bare_host(), origin.port())).await {
-        Ok(found) => found.map(|a| a.ip()).collect(),
-        Err(_) => Vec::new(),
+    match tokio::time::timeout(within, tokio::net::lookup_host((origin.bare_host(), origin.port()))).await {
+        Ok(Ok(found)) => found.map(|a| a.ip()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
 
@@ -181,8 +184,10 @@ impl Repository {
         let distrusted = self.inner.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
         let good = self.inner.good.load(Ordering::Relaxed);
         let all = self.inner.endpoints.iter().enumerate();
+        // Who ever spoke TLS is not asked in plain text, least of all when its bytes were wrong.
+        let spoke = |i: usize| i.checked_sub(1).is_some_and(|b| self.inner.endpoints[b].1.spoke());
         let fit: Vec<_> = all
-            .filter(|(i, (e, _))| usable(e) && !distrusted.contains(i))
+            .filter(|(i, (e, _))| usable(e) && !distrusted.contains(i) && !(e.plain_twin && spoke(*i)))
             .map(|(i, (e, _))| (i, e.plain_twin))
             .collect();
         // A twin that answered has shown that there is no TLS; elsewhere the order keeps twins behind their like.
@@ -253,7 +258,9 @@ impl Repository {
             realms: &shared.settings.realms,
         };
         let origin = at.base.origin();
+        // What it asked for last, and it took the proof: a guess, which must not stand in anybody's way.
         let mut asked = shared.memory.challenge(origin);
+        let mut guessed: Option<(Vec<Challenge>, Cause)> = None;
         let mut sent: Option<HeaderValue> = None;
         for round in 0..=MAX_CHALLENGES {
             let mut bound: HeaderMap = at.header.iter().cloned().collect();
@@ -261,14 +268,19 @@ impl Repository {
                 bound.extend(self.inner.meta.clone());
             }
             let mut withheld = None;
-            if let Some(asked) = &asked {
-                let proof = shared.memory.proof(&asker, asked, round > 0).await?;
-                // The same words again would get the same answer.
-                let stale = round > 0 && proof.header.is_some() && proof.header == sent;
-                withheld = proof.withheld;
-                if !stale && let Some(header) = proof.header {
-                    sent = Some(header.clone());
-                    bound.insert(AUTHORIZATION, header);
+            if let Some(wants) = &asked {
+                match shared.memory.proof(&asker, wants, sent.as_ref()).await {
+                    Ok(proof) => {
+                        // The same words again would get the same answer.
+                        let stale = round > 0 && proof.header.is_some() && proof.header == sent;
+                        withheld = proof.withheld;
+                        if !stale && let Some(header) = proof.header {
+                            sent = Some(header.clone());
+                            bound.insert(AUTHORIZATION, header);
+                        }
+                    }
+                    Err(cause) if round == 0 => guessed = asked.take().map(|wants| (wants, cause)),
+                    Err(cause) => return Err(cause),
                 }
             }
             let call = Call {
@@ -279,20 +291,32 @@ impl Repository {
                 body: body::empty(),
             };
             let answer = transport.send(call).await?;
+            let status = answer.status.as_u16();
+            if (answer.status.is_success() || status == 404)
+                && sent.is_some()
+                && let Some(wants) = &asked
+            {
+                shared.memory.remember(origin, wants);
+            }
             if answer.status.is_success() {
+                if guessed.is_some() {
+                    shared.memory.forget(origin);
+                }
                 return Ok(answer);
             }
             let at_home = answer.address.origin() == origin;
             let wants = challenges(&answer.headers);
-            if answer.status.as_u16() == 401 && at_home && !wants.is_empty() && round < MAX_CHALLENGES {
+            if status == 401 && at_home && !wants.is_empty() && round < MAX_CHALLENGES {
+                // It does want what could not be had: that was answered already.
+                if let Some((_, cause)) = guessed.take().filter(|(guess, _)| *guess == wants) {
+                    return Err(cause);
+                }
                 let basic_again = sent.is_some() && wants.iter().all(|c| c.scheme == "basic");
                 if !basic_again {
-                    shared.memory.remember(origin, wants.clone());
                     asked = Some(wants);
                     continue;
                 }
             }
-            let status = answer.status.as_u16();
             let cause = answer.refusal().await;
             return Err(match withheld.filter(|_| at_home && matches!(status, 401 | 403)) {
                 Some(elsewhere) => Cause::RealmElsewhere(elsewhere),

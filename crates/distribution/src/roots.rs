@@ -17,22 +17,33 @@ const FILES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Read if none of them is there.
+const DIRS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+/// The most files of a directory that are read.
+const MOST: usize = 4096;
+
 /// The system's, or what `paths` (files and directories) hold. What can't be read is passed over, as everywhere.
 pub(crate) fn system(paths: &[PathBuf]) -> RootCertStore {
+    match paths {
+        [] => first_or_all(&FILES.map(PathBuf::from), &DIRS.map(PathBuf::from)),
+        paths => first_or_all(&[], paths),
+    }
+}
+
+/// The first of `files` that there is, or else everything in `paths`.
+fn first_or_all(files: &[PathBuf], paths: &[PathBuf]) -> RootCertStore {
     let mut store = RootCertStore::empty();
-    if paths.is_empty() {
-        if let Some(bytes) = FILES.iter().find_map(|f| bounded(Path::new(f)).ok()) {
-            add(&mut store, &bytes);
-        }
+    if let Some(bytes) = files.iter().find_map(|f| bounded(f).ok()) {
+        add(&mut store, &bytes);
         return store;
     }
     for path in paths {
-        let inside =
-            std::fs::read_dir(path).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or(vec![path.clone()]);
-        for file in inside {
-            if let Ok(bytes) = bounded(&file) {
-                add(&mut store, &bytes);
-            }
+        let inside = match std::fs::read_dir(path) {
+            Ok(entries) => entries.flatten().map(|e| e.path()).take(MOST).collect(),
+            Err(_) => vec![path.clone()],
+        };
+        for bytes in inside.iter().filter_map(|file| bounded(file).ok()) {
+            add(&mut store, &bytes);
         }
     }
     store
@@ -51,5 +62,26 @@ pub(crate) fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     match bytes.len() as u64 > MAX_FILE {
         true => Err(std::io::Error::other(format!("it is larger than {MAX_FILE} bytes"))),
         false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_alone_or_else_the_directories() {
+        let pem = include_bytes!("../tests/certs/ca.pem");
+        let dir = tempfile::tempdir().unwrap();
+        let (bundle, many) = (dir.path().join("bundle.pem"), dir.path().join("many"));
+        std::fs::create_dir(&many).unwrap();
+        std::fs::write(many.join("one.pem"), pem).unwrap();
+        std::fs::write(many.join("two.0"), pem).unwrap();
+        std::fs::write(many.join("README"), "no certificate").unwrap();
+        let count = || first_or_all(&[dir.path().join("none"), bundle.clone()], std::slice::from_ref(&many)).len();
+        assert_eq!(count(), 2);
+        std::fs::write(&bundle, pem).unwrap();
+        assert_eq!(count(), 1);
+        assert_eq!(system(&[many.clone(), bundle.clone()]).len(), 3);
     }
 }

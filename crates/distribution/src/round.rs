@@ -17,11 +17,23 @@ pub(crate) enum Turn {
     Over,
 }
 
+/// One endpoint's turn.
+#[derive(Debug)]
+struct Entry {
+    endpoint: usize,
+    /// It is the plain twin of the one before it.
+    twin: bool,
+    /// It has answered in this round, by whatever.
+    spoke: bool,
+    /// Its last failure.
+    cause: Option<Cause>,
+}
+
 /// The state of it.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// Endpoints in their order, whether each is the plain twin of the one before it, and its last failure.
-    list: Vec<(usize, bool, Option<Cause>)>,
+    /// In their order.
+    list: Vec<Entry>,
     at: usize,
     failures: u32,
     /// Whether an endpoint that can't be reached is tried again.
@@ -31,22 +43,23 @@ pub(crate) struct Round {
 impl Round {
     /// `list` has endpoints and whether each is the plain twin of the one before it.
     pub(crate) fn new(list: impl IntoIterator<Item = (usize, bool)>, patient: bool) -> Self {
-        Self { list: list.into_iter().map(|(i, twin)| (i, twin, None)).collect(), at: 0, failures: 0, patient }
+        let entry = |(endpoint, twin)| Entry { endpoint, twin, spoke: false, cause: None };
+        Self { list: list.into_iter().map(entry).collect(), at: 0, failures: 0, patient }
     }
 
     /// The next step.
     pub(crate) fn turn(&mut self, bounds: &Bounds) -> Turn {
-        while let Some((index, twin, cause)) = self.list.get(self.at) {
-            let before = self.at.checked_sub(1).and_then(|b| self.list[b].2.as_ref());
-            let skip = (*twin && before.is_some_and(Cause::is_answer))
-                || cause.as_ref().is_some_and(|c| self.wait(c, bounds).is_none());
+        while let Some(entry) = self.list.get(self.at) {
+            let before = self.at.checked_sub(1).map(|b| &self.list[b]);
+            let skip = (entry.twin && before.is_some_and(|b| b.spoke))
+                || entry.cause.as_ref().is_some_and(|c| self.wait(c, bounds).is_none());
             if !skip {
-                return Turn::Ask(*index);
+                return Turn::Ask(entry.endpoint);
             }
             self.at += 1;
         }
         self.failures += 1;
-        let waits = self.list.iter().filter_map(|(_, _, cause)| cause.as_ref().and_then(|c| self.wait(c, bounds)));
+        let waits = self.list.iter().filter_map(|e| e.cause.as_ref().and_then(|c| self.wait(c, bounds)));
         match waits.min() {
             Some(wait) => {
                 self.at = 0;
@@ -66,7 +79,8 @@ impl Round {
     /// The endpoint whose turn it was failed.
     pub(crate) fn failed(&mut self, cause: Cause) {
         if let Some(entry) = self.list.get_mut(self.at) {
-            entry.2 = Some(cause);
+            entry.spoke |= cause.is_answer();
+            entry.cause = Some(cause);
         }
         self.at += 1;
     }
@@ -74,11 +88,14 @@ impl Round {
     /// Something new came: failures before it do not count any more.
     pub(crate) fn progressed(&mut self) {
         self.failures = 0;
+        if let Some(entry) = self.list.get_mut(self.at) {
+            entry.spoke = true;
+        }
     }
 
     /// Who failed, and why, in order.
     pub(crate) fn causes(&self) -> Vec<(usize, Cause)> {
-        self.list.iter().filter_map(|(i, _, cause)| cause.clone().map(|c| (*i, c))).collect()
+        self.list.iter().filter_map(|e| e.cause.clone().map(|c| (e.endpoint, c))).collect()
     }
 }
 
@@ -121,6 +138,18 @@ mod tests {
             assert_eq!(r.turn(&bounds), Turn::Ask(0));
             r.failed(cause.clone());
             assert_eq!(r.turn(&bounds) == Turn::Ask(1), asked, "{cause:?}");
+        }
+        // Once TLS gave something, it is not enough to cut it off.
+        let bounds = Bounds { attempts: 9, ..bounds };
+        let mut r = Round::new([(0, false), (1, true)], true);
+        assert_eq!(r.turn(&bounds), Turn::Ask(0));
+        r.progressed();
+        for cause in [broken(), Cause::Unreachable(String::new()), Cause::NotTls] {
+            r.failed(cause);
+            match r.turn(&bounds) {
+                Turn::Wait(_) => assert_eq!(r.turn(&bounds), Turn::Ask(0)),
+                other => assert_eq!(other, Turn::Over),
+            }
         }
     }
 

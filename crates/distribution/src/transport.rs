@@ -8,14 +8,17 @@ use crate::certs::Tls;
 use crate::connect::{ConnectError, Connector};
 use crate::failure::Cause;
 use crate::proxy::Proxies;
-use crate::{retry, words};
+use crate::{rate, retry, words};
 use http::header::{HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 type Http = Client<Connector, Out>;
@@ -32,6 +35,8 @@ pub(crate) struct Transport {
     proxies: Arc<Proxies>,
     pub(crate) bounds: Bounds,
     user_agent: HeaderValue,
+    /// The endpoint itself has answered before, by whatever.
+    spoke: AtomicBool,
 }
 
 /// A request.
@@ -71,7 +76,11 @@ impl Answer {
         let status = self.status;
         let body = self.reader.beginning(MAX_ERROR).await;
         let said = words::read(status, &body);
-        Cause::Refused { status: status.as_u16(), code: said.code, words: said.text, retry_after }
+        let words = match rate::explained(status, &self.headers) {
+            Some(why) => format!("{}: {why}", said.text),
+            None => said.text,
+        };
+        Cause::Refused { status: status.as_u16(), code: said.code, words, retry_after }
     }
 }
 
@@ -87,7 +96,7 @@ impl Transport {
     ) -> Result<Self, String> {
         let client = |with_client| -> Result<Http, String> {
             let config = tls.config(provider, system, with_client)?;
-            let connector = Connector::new(config, proxies.clone(), bounds.connect, bounds.handshake);
+            let connector = Connector::new(config, &tls.advice, proxies.clone(), bounds);
             Ok(Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
@@ -96,7 +105,13 @@ impl Transport {
         let own = client(true)?;
         let stranger = if tls.client.is_empty() { own.clone() } else { client(false)? };
         let user_agent = HeaderValue::from_str(user_agent).map_err(|e| e.to_string())?;
-        Ok(Self { home, own, stranger, proxies: proxies.clone(), bounds: bounds.clone(), user_agent })
+        let (proxies, bounds, spoke) = (proxies.clone(), bounds.clone(), AtomicBool::new(false));
+        Ok(Self { home, own, stranger, proxies, bounds, user_agent, spoke })
+    }
+
+    /// Whether the endpoint has answered before.
+    pub(crate) fn spoke(&self) -> bool {
+        self.spoke.load(Ordering::Relaxed)
     }
 
     /// Sends `call` and follows redirects of GET and HEAD.
@@ -160,9 +175,21 @@ impl Transport {
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
         let client = if *address.origin() == self.home { &self.own } else { &self.stranger };
         let limit = self.bounds.answer;
-        let response = tokio::time::timeout(limit, client.request(request)).await.map_err(|_| Cause::Stalled(limit))?;
+        let mut connection = capture_connection(&mut request);
+        let mut response = pin!(client.request(request));
+        // The way to the server has limits of its own (connect.rs): who can't be reached is told apart from who is silent.
+        let response = tokio::select! {
+            biased;
+            response = &mut response => response,
+            () = async { drop(connection.wait_for_connection_metadata().await) } => {
+                tokio::time::timeout(limit, response).await.map_err(|_| Cause::Stalled(limit))?
+            }
+        };
         let (parts, incoming) = response.map_err(|e| of_client(&e))?.into_parts();
-        let reader = Reader::new(incoming, self.bounds.stall);
+        if *address.origin() == self.home {
+            self.spoke.store(true, Ordering::Relaxed);
+        }
+        let reader = Reader::new(incoming, &self.bounds);
         Ok(Answer { status: parts.status, headers: parts.headers, reader, address: address.clone() })
     }
 }

@@ -31,6 +31,7 @@ pub struct Limits {
     handshake: Option<String>,
     answer: Option<String>,
     stall: Option<String>,
+    document: Option<String>,
     attempts: Option<u32>,
     first_wait: Option<String>,
     longest_wait: Option<String>,
@@ -45,6 +46,7 @@ impl Limits {
             ("handshake", &self.handshake, &mut bounds.handshake),
             ("answer", &self.answer, &mut bounds.answer),
             ("stall", &self.stall, &mut bounds.stall),
+            ("document", &self.document, &mut bounds.document),
             ("first-wait", &self.first_wait, &mut bounds.first_wait),
             ("longest-wait", &self.longest_wait, &mut bounds.longest_wait),
             ("longest-retry-after", &self.longest_retry_after, &mut bounds.longest_retry_after),
@@ -90,13 +92,13 @@ mod tests {
         let read = |text: &str| -> Result<Bounds> { serde_json::from_str::<Limits>(text)?.bounds() };
         let default = read("{}").unwrap();
         assert_eq!((default.attempts, default.stall), (5, Duration::from_secs(30)));
-        let all = r#"{"connect": "1s", "handshake": "2s", "answer": "3s", "stall": "4s", "attempts": 7,
+        let all = r#"{"connect": "1s", "handshake": "2s", "answer": "3s", "stall": "4s", "document": "9s", "attempts": 7,
             "first-wait": "1ms", "longest-wait": "5s", "longest-retry-after": "1m"}"#;
         let b = read(all).unwrap();
         let s = Duration::from_secs;
         assert_eq!((b.connect, b.handshake, b.answer, b.stall), (s(1), s(2), s(3), s(4)));
         assert_eq!((b.attempts, b.first_wait, b.longest_wait), (7, Duration::from_millis(1), s(5)));
-        assert_eq!(b.longest_retry_after, s(60));
+        assert_eq!((b.longest_retry_after, b.document), (s(60), s(9)));
         for bad in [
             r#"{"stall": "0s"}"#,
             r#"{"stall": "30"}"#,

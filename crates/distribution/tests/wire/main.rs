@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod limits;
 mod lists;
 mod manifests;
+mod memory;
 mod redirects;
 mod server;
 mod tls;

@@ -15,6 +15,8 @@ pub struct Request {
     pub query: String,
     pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
+    /// It came over TLS.
+    pub encrypted: bool,
 }
 
 impl Request {
@@ -34,6 +36,8 @@ pub enum Then {
     Stall(usize),
     /// The same bytes again and again, without a length.
     Endless,
+    /// The same, one byte after the other, for as long as somebody listens.
+    Drip,
 }
 
 /// What goes back.
@@ -80,15 +84,22 @@ pub struct Server {
 
 impl Server {
     pub async fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::run(None, Arc::new(handler)).await
+        Self::run(None, false, Arc::new(handler)).await
     }
     pub async fn tls(
         config: rustls::ServerConfig,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::run(Some(config), Arc::new(handler)).await
+        Self::run(Some(config), false, Arc::new(handler)).await
     }
-    async fn run(tls: Option<rustls::ServerConfig>, handler: Arc<Handler>) -> Self {
+    /// TLS, and plain text on the same port.
+    pub async fn both(
+        config: rustls::ServerConfig,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::run(Some(config), true, Arc::new(handler)).await
+    }
+    async fn run(tls: Option<rustls::ServerConfig>, both: bool, handler: Arc<Handler>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let https = tls.is_some();
@@ -101,10 +112,14 @@ impl Server {
                 let _ = tcp.set_nodelay(true);
                 let (acceptor, handler, record) = (acceptor.clone(), handler.clone(), record.clone());
                 tokio::spawn(async move {
-                    match acceptor {
-                        None => serve(tcp, &*handler, &record).await,
+                    /// What a TLS handshake begins with.
+                    const HANDSHAKE: u8 = 0x16;
+                    let mut first = [0];
+                    let plain = both && (tcp.peek(&mut first).await.is_err() || first[0] != HANDSHAKE);
+                    match acceptor.filter(|_| !plain) {
+                        None => serve(tcp, false, &*handler, &record).await,
                         Some(acceptor) => match acceptor.accept(tcp).await {
-                            Ok(tls) => serve(tls, &*handler, &record).await,
+                            Ok(tls) => serve(tls, true, &*handler, &record).await,
                             Err(_) => None,
                         },
                     }
@@ -128,11 +143,12 @@ impl Server {
 
 async fn serve(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
+    encrypted: bool,
     handler: &Handler,
     record: &Mutex<Vec<Request>>,
 ) -> Option<()> {
     loop {
-        let Some(request) = read(&mut io).await else {
+        let Some(request) = read(&mut io, encrypted).await else {
             // As Go answers somebody who begins with TLS.
             io.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await.ok()?;
             io.shutdown().await.ok()?;
@@ -144,8 +160,11 @@ async fn serve(
         for (name, value) in &reply.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        let length =
-            if reply.then == Then::Endless { None } else { reply.length.unwrap_or(Some(reply.body.len() as u64)) };
+        let length = if matches!(reply.then, Then::Endless | Then::Drip) {
+            None
+        } else {
+            reply.length.unwrap_or(Some(reply.body.len() as u64))
+        };
         head += &length.map_or("connection: close\r\n".to_owned(), |l| format!("content-length: {l}\r\n"));
         head += "\r\n";
         io.write_all(head.as_bytes()).await.ok()?;
@@ -158,6 +177,13 @@ async fn serve(
             Then::Cut(n) | Then::Stall(n) => io.write_all(&reply.body[..n]).await.ok()?,
             Then::Endless => loop {
                 io.write_all(&reply.body).await.ok()?;
+            },
+            Then::Drip => loop {
+                for byte in &reply.body {
+                    io.write_all(&[*byte]).await.ok()?;
+                    io.flush().await.ok()?;
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
             },
         }
         io.flush().await.ok()?;
@@ -173,7 +199,7 @@ async fn serve(
 }
 
 /// A request; none if it is no HTTP, or the other side has gone.
-async fn read(io: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+async fn read(io: &mut (impl AsyncRead + Unpin), encrypted: bool) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(io.read_u8().await.ok()?);
@@ -192,5 +218,5 @@ async fn read(io: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     io.read_exact(&mut body).await.ok()?;
-    Some(Request { method, path, query, headers, body })
+    Some(Request { method, path, query, headers, body, encrypted })
 }

@@ -88,3 +88,58 @@ async fn settings_that_cannot_be_used_are_named() {
     assert!(matches!(e.cause, Cause::Settings(_)) && e.to_string().contains("missing.pem"), "{e}");
     assert!(Settings { insecure: vec!["a://b".into()], ..settings() }.insecure.len() == 1);
 }
+
+#[tokio::test]
+async fn of_several_client_certificates_the_one_that_the_server_takes() {
+    let server = Server::tls(tls("server", true), |r| Image::new().answer(r)).await;
+    let file = |name: &str| certs().join(name).display().to_string();
+    let pair = |name: &str| format!("['{}', '{}']", file(&format!("{name}.pem")), file(&format!("{name}.key")));
+    for (client, works) in [
+        (format!("[{}, {}]", pair("stranger"), pair("client")), true),
+        (format!("[{}, {}]", pair("client"), pair("stranger")), true),
+        (format!("[{}]", pair("stranger")), false),
+    ] {
+        let toml = format!("ca = '{}'\nclient = {client}", file("ca.pem"));
+        let (_dir, s) = hosts_toml(server.address, &toml);
+        assert_eq!(repository(server.address, s).await.manifest(&latest()).await.is_ok(), works, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn the_advice_names_the_file_that_is_read() {
+    let server = Server::tls(tls("server", false), |r| Image::new().answer(r)).await;
+    let (dir, s) = hosts_toml(server.address, "");
+    let e = repository(server.address, s.clone()).await.manifest(&latest()).await.unwrap_err();
+    let file = dir.path().join(server.address.to_string()).join("hosts.toml");
+    assert!(e.to_string().contains(&format!("as ca in {}", file.display())), "{e}");
+    // Followed, it helps.
+    std::fs::write(&file, format!("ca = '{}'", certs().join("ca.pem").display())).unwrap();
+    assert!(repository(server.address, s).await.manifest(&latest()).await.is_ok());
+}
+
+#[tokio::test]
+async fn after_tls_nothing_goes_in_plain_text() {
+    let server = Server::both(tls("server", false), |r| {
+        let mut reply = Image::new().answer(r);
+        if r.encrypted && r.path.contains("/blobs/") {
+            reply.body[0] ^= 1;
+        }
+        match r.header("authorization") {
+            "" => Reply::new(401, "").with("www-authenticate", "Basic realm=\"x\""),
+            _ => reply,
+        }
+    })
+    .await;
+    let user = dhow_distribution::Credentials::basic("user", "pass");
+    let repo = crate::world::with_credentials(server.address, settings(), user).await;
+    assert_eq!(repo.endpoints().len(), 2);
+    for _ in 0..2 {
+        let e = crate::world::layer(&repo, &Image::descriptor(&Image::new().layer)).await.unwrap_err();
+        assert!(matches!(e.cause, Cause::WrongDigest { .. } | Cause::Settings(_)), "{e}");
+    }
+    assert!(!server.seen().is_empty() && server.seen().iter().all(|r| r.encrypted));
+    // The twin: where there is no TLS at all, loopback's plain text is good.
+    let plain = Server::start(|r| Image::new().answer(r)).await;
+    let repo = repository(plain.address, settings()).await;
+    assert!(crate::world::layer(&repo, &Image::descriptor(&Image::new().layer)).await.is_ok());
+}

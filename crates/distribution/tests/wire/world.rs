@@ -78,6 +78,7 @@ pub fn bounds() -> Bounds {
         handshake: long,
         answer: long,
         stall: long,
+        document: long,
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(2),
         ..Bounds::default()
