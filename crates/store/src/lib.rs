@@ -43,7 +43,7 @@ pub use images::{Image, ImageRecord};
 pub use load::pipe::Piece;
 pub use load::{Loaded, Progress};
 pub use make::{Made, NewDocument};
-pub use receive::{Hold, LayerIn, ReceivedImage, Spoiled, Taken, WantedLayer};
+pub use receive::{Hold, LayerIn, ReceivedImage, Spoiled, Taken, Unfinished, WantedLayer};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 pub use space::{Reservation, Steward};

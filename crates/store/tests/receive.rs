@@ -195,7 +195,10 @@ fn what_nobody_fetches_goes_after_a_while_and_on_demand() {
     assert_eq!((f.pending(), f.ingest().len()), (2, 1), "it may still be asked for");
     let hold = f.store().hold();
     assert!(hold.layer(&layers[0].wanted).unwrap());
-    f.store().discard_unfinished(true).unwrap();
+    let unfinished = f.store().unfinished().unwrap();
+    assert_eq!(unfinished.layers, [layers[1].wanted.diff_id]);
+    assert!((1 << 20..2 << 20).contains(&unfinished.parts), "{unfinished:?}");
+    assert_eq!(f.store().discard_unfinished(true).unwrap(), unfinished.layers);
     assert_eq!((f.pending(), f.ingest().len()), (1, 0), "what a pull counts on stays");
     drop(hold);
     f.store().discard_unfinished(true).unwrap();

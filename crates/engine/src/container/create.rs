@@ -164,7 +164,7 @@ fn from_image(image: &RunConfig) -> ContainerConfig {
 }
 
 fn check_platform(name: &str, has: &Platform, asked: Option<&str>, warnings: &mut Vec<String>) -> Result<()> {
-    let host = Platform::host();
+    let host = Platform::best_host();
     if let Some(asked) = asked.filter(|a| !a.is_empty()) {
         let wanted: Platform = asked.parse()?;
         if has.rank_on(&wanted).is_none() {

@@ -34,6 +34,11 @@ pub(crate) struct Thing<'a> {
 }
 
 impl Filters {
+    /// Whether something stays because of its age or its labels.
+    pub(crate) fn are_narrow(&self) -> bool {
+        self.until.is_some() || self.unused_since.is_some() || !self.with.is_empty() || !self.without.is_empty()
+    }
+
     /// Reads the filters of `request`; one that is not in `known` is refused by name.
     pub(crate) fn read(request: &PruneRequest, known: &[&str], now: Timestamp) -> Result<Self> {
         let mut out = Self::default();

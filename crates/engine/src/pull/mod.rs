@@ -11,7 +11,7 @@ mod show;
 
 pub(crate) use flight::Flights;
 
-use crate::core::Core;
+use crate::core::{Core, blocking};
 use crate::images;
 use crate::view::TransferEvent;
 use dhow_distribution::{Actions, Credentials, Repository};
@@ -83,9 +83,13 @@ async fn run(core: &Arc<Core>, request: PullRequest, teller: &Teller) -> Result<
     if reference.familiar_name() == RESERVED {
         return Err(Error::new(dhow_types::ErrorKind::Forbidden, format!("'{RESERVED}' is a reserved name")));
     }
+    // What others left too long ago.
+    let shared = core.clone();
+    blocking(move || shared.store.discard_unfinished(false)).await?;
     let repository = core.settings.registries.repository(&reference, credentials, Actions::Pull).await?;
     let repository = repository.with_meta(meta);
-    let changed = if reference.tag().is_none() && reference.digest().is_none() {
+    let all = reference.tag().is_none() && reference.digest().is_none();
+    let changed = if all {
         all_tags(core, &repository, &reference, platform.as_ref(), teller).await?
     } else {
         image::pull(core, &repository, &reference, platform.as_ref(), teller).await?
@@ -96,7 +100,7 @@ async fn run(core: &Arc<Core>, request: PullRequest, teller: &Teller) -> Result<
     core.events.image("pull", &name, &reference.familiar_name());
     core.budget.changed();
     // Of an image without an index nobody chose the platform: it is told, and taken all the same.
-    if let Some(platform) = platform
+    if let Some(platform) = platform.filter(|_| !all)
         && let Err(e) = images::demand(core, &name, platform).await
     {
         teller.tell(TransferEvent::line(format!("WARNING: {e}"))).await;
@@ -104,13 +108,17 @@ async fn run(core: &Arc<Core>, request: PullRequest, teller: &Teller) -> Result<
     Ok(())
 }
 
-/// All tags one after the other; their layers are shared.
+/// All tags one after the other. Layers that they share come once.
 async fn all_tags(
-    _core: &Arc<Core>,
-    _repository: &Repository,
-    _reference: &Reference,
-    _platform: Option<&Platform>,
-    _teller: &Teller,
+    core: &Arc<Core>,
+    repository: &Repository,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    teller: &Teller,
 ) -> Result<bool> {
-    Err(Error::not_implemented("pulling all tags of a repository is not supported by dhow yet: name one"))
+    let mut changed = false;
+    for tag in repository.tags().await? {
+        changed |= image::pull(core, repository, &reference.with_tag(&tag)?, platform, teller).await?;
+    }
+    Ok(changed)
 }

@@ -220,11 +220,13 @@ fn evict(core: &Core, bytes: u64, enough: Enough) -> Result<u64> {
         let what = What::Own(record.id.clone(), logs);
         candidates.push(Candidate { what, last_used: last_used(record).as_second() });
     }
-    let chosen = choose(candidates, bytes, layers(core, &usage)?);
-    if enough == Enough::Only && chosen.iter().map(|c| c.1).sum::<u64>() < bytes {
+    // Nobody has used yet what is not whole.
+    let unfinished = prune::discard_unfinished(core, &usage, true)?;
+    let chosen = choose(candidates, bytes.saturating_sub(unfinished), layers(core, &usage)?);
+    if enough == Enough::Only && unfinished + chosen.iter().map(|c| c.1).sum::<u64>() < bytes {
         return Ok(0);
     }
-    let mut freed = 0;
+    let mut freed = prune::discard_unfinished(core, &usage, false)?;
     for (candidate, gives) in chosen {
         let at = Timestamp::from_second(candidate.last_used).map(|t| t.to_string()).unwrap_or_default();
         match &candidate.what {

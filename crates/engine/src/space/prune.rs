@@ -60,7 +60,11 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
         Some(keep) => choose(candidates, usage.layers.values().sum::<u64>().saturating_sub(keep), held),
         None => in_order(candidates, held),
     };
-    let mut pruned = Pruned::default();
+    // What nobody narrowed down takes along what came of images that are not whole.
+    let mut pruned = match filters.are_narrow() || request.keep_bytes.is_some() {
+        true => Pruned::default(),
+        false => Pruned { reclaimed: discard_unfinished(core, &usage, request.dry_run)?, ..Pruned::default() },
+    };
     for (candidate, bytes) in chosen {
         let What::Image(id, own) = &candidate.what else { continue };
         let Some(record) = records.get(id) else { continue };
@@ -96,6 +100,16 @@ fn prune_images(core: &Core, request: &PruneRequest, filters: &Filters) -> Resul
         core.events.pruned("image", pruned.reclaimed);
     }
     Ok(pruned)
+}
+
+/// Throws away what came of images that are not whole; gives the bytes of it.
+pub(crate) fn discard_unfinished(core: &Core, usage: &dhow_store::Usage, dry_run: bool) -> Result<u64> {
+    let unfinished = core.store.unfinished()?;
+    let gone = match dry_run || unfinished == Default::default() {
+        true => unfinished.layers,
+        false => core.store.discard_unfinished(true)?,
+    };
+    Ok(unfinished.parts + gone.iter().map(|l| usage.layers.get(l).copied().unwrap_or(0)).sum::<u64>())
 }
 
 /// All candidates, the least recently used first, with what each gives back.

@@ -13,9 +13,12 @@ pub use image::{Hold, ReceivedImage, Taken};
 pub(crate) use ingest::Claims;
 pub use layer::{LayerIn, Spoiled};
 
-use crate::Store;
+use crate::{Store, images};
 use dhow_types::{Context as _, Digest, Result};
-use std::time::{Duration, SystemTime};
+use std::collections::HashSet;
+use std::fs::DirEntry;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 /// How long what is not whole waits for somebody who goes on with it.
 const KEEP: Duration = Duration::from_secs(24 * 3600);
@@ -45,14 +48,34 @@ impl WantedLayer {
     }
 }
 
+/// What is here of images that did not come whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Layers that wait for an image.
+    pub layers: Vec<Digest>,
+    /// Bytes of layers that are not whole.
+    pub parts: u64,
+}
+
 impl Store {
-    /// Throws away what is not whole and nobody counts on: layers without an image, and parts of layers. With `all` also
-    /// what may still be asked for again.
-    pub fn discard_unfinished(&self, all: bool) -> Result<()> {
-        let now = crate::images::now();
-        self.clear_unfinished(if all { i64::MAX } else { now }, false)?;
+    /// What is not whole and nobody counts on now.
+    pub fn unfinished(&self) -> Result<Unfinished> {
+        let leased: HashSet<Digest> = self.leased().into_iter().collect();
+        let layers = self.inner.db.pending()?.into_iter().filter(|l| !leased.contains(l)).collect();
+        let mut parts = 0;
+        self.each_part(&mut |_, entry| {
+            parts += entry.metadata().map_or(0, |m| m.blocks() * 512);
+            Ok(())
+        })?;
+        Ok(Unfinished { layers, parts })
+    }
+
+    /// Throws it away, with `all` also what may still be asked for again. Returns the layers that are gone.
+    pub fn discard_unfinished(&self, all: bool) -> Result<Vec<Digest>> {
+        let now = if all { i64::MAX } else { images::now() };
+        self.clear_unfinished(now, false)?;
         let mut leases = self.publishing();
-        self.collect(&mut leases).map(drop)
+        self.collect(&mut leases)
     }
 
     /// Layers that wait too long at the time `now` wait no more, and at a start those of other boots; parts of layers of
@@ -61,22 +84,22 @@ impl Store {
         let since = now.saturating_sub(KEEP.as_secs() as i64);
         let boot = start.then(boot_id);
         self.inner.db.give_up_pending(since, boot.as_deref())?;
+        self.each_part(&mut |digest, entry| {
+            let written = entry.metadata().map_or(0, |m| m.mtime());
+            if digest.is_none() || written < since { self.inner.trash.put(&entry.path()) } else { Ok(()) }
+        })
+    }
+
+    /// Every file in `ingest/` that is not being written, with its digest if that is what its name is.
+    fn each_part(&self, each: &mut dyn FnMut(Option<Digest>, &DirEntry) -> Result<()>) -> Result<()> {
         let dir = self.paths().dir("ingest");
         for entry in std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))? {
             let entry = entry.with_context(|| format!("read {}", dir.display()))?;
             let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
-            let written = entry.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            let written = written.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-            // Of one that is being received, the claim is held.
-            let _claim = match &digest {
-                Some(digest) => match self.inner.ingesting.try_take(digest) {
-                    Some(claim) => Some(claim),
-                    None => continue,
-                },
-                None => None,
-            };
-            if digest.is_none() || written < since {
-                self.inner.trash.put(&entry.path())?;
+            let claim = digest.as_ref().map(|digest| self.inner.ingesting.try_take(digest));
+            // Of one that is being received the claim is held.
+            if !matches!(claim, Some(None)) {
+                each(digest, &entry)?;
             }
         }
         Ok(())
