@@ -162,7 +162,7 @@ fn layers_come_in_any_form_and_the_image_last() {
 #[test]
 fn what_is_whole_outlives_the_process_but_not_the_machine() {
     let mut f = Fixture::new();
-    let tars = vec![Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
+    let tars = [Tar::new().file("a", b"1").end(), Tar::new().file("b", b"2").end()];
     let layers: Vec<Layer> = tars.iter().map(|t| layer(t, Packing::Gzip)).collect();
     layers.iter().for_each(|l| f.whole(l));
     f.reopen();
