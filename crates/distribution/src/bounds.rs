@@ -16,6 +16,8 @@ pub(crate) const MAX_REMEMBERED: usize = 256;
 pub(crate) const MAX_PAGES: usize = 1000;
 /// Tags of one repository.
 pub(crate) const MAX_TAGS: usize = 100_000;
+/// Referrers of one manifest.
+pub(crate) const MAX_REFERRERS: usize = 10_000;
 /// The largest settings file or certificate that is read.
 pub(crate) const MAX_FILE: u64 = 4 << 20;
 

@@ -17,6 +17,8 @@ pub enum Part {
     Layer(Digest),
     /// The list of tags.
     Tags,
+    /// The list of what refers to a manifest.
+    Referrers(Digest),
 }
 
 impl fmt::Display for Part {
@@ -26,6 +28,7 @@ impl fmt::Display for Part {
             Self::Config(digest) => write!(f, "image configuration {}", digest.short()),
             Self::Layer(digest) => write!(f, "layer {}", digest.short()),
             Self::Tags => f.write_str("list of tags"),
+            Self::Referrers(digest) => write!(f, "list of referrers to {}", digest.short()),
         }
     }
 }

@@ -144,7 +144,7 @@ impl Repository {
         })
     }
 
-    async fn ask(&self, endpoint: usize, wanted: &Wanted, method: Method) -> Result<Answer, Cause> {
+    pub(crate) async fn ask(&self, endpoint: usize, wanted: &Wanted, method: Method) -> Result<Answer, Cause> {
         let mut headers = HeaderMap::new();
         for accepted in ACCEPTED {
             headers.append(ACCEPT, HeaderValue::from_static(accepted));
@@ -153,7 +153,7 @@ impl Repository {
         self.call(endpoint, method, address, headers).await
     }
 
-    async fn get(&self, endpoint: usize, wanted: &Wanted) -> Result<Fetched, Cause> {
+    pub(crate) async fn get(&self, endpoint: usize, wanted: &Wanted) -> Result<Fetched, Cause> {
         let answer = self.ask(endpoint, wanted, Method::GET).await?;
         let announced: Option<u64> = answer.header(CONTENT_LENGTH).and_then(|l| l.parse().ok());
         if announced.is_some_and(|l| l > MAX_DOCUMENT as u64) {

@@ -1,8 +1,10 @@
-//! Lists that come in pages: tags.
+//! Lists that come in pages: tags and referrers.
 
 use crate::server::{Reply, Server, Then};
 use crate::world::{repository, settings};
-use dhow_distribution::{Cause, Settings};
+use dhow_distribution::{Cause, Settings, fallback_tag};
+use dhow_types::Digest;
+use dhow_types::image::media_type;
 use std::collections::BTreeMap;
 
 /// A page of tags, and the next one's address.
@@ -60,4 +62,65 @@ async fn another_endpoint_has_the_whole_list() {
     let e = repository(unknown.address, settings()).await.tags().await.unwrap_err();
     assert!(matches!(e.cause, Cause::Refused { status: 404, .. }), "{e}");
     assert!(e.to_string().starts_with(&format!("repository {}/test/image not found", unknown.address)), "{e}");
+}
+
+/// An index that lists referrers: what each is, and whose digest it has.
+fn index(list: &[(&str, &str)]) -> Reply {
+    let manifests: Vec<_> = list
+        .iter()
+        .map(|(kind, of)| {
+            serde_json::json!({
+                "mediaType": media_type::OCI_MANIFEST, "digest": Digest::of(of.as_bytes()).to_string(), "size": 7,
+                "artifactType": kind, "annotations": {"for": of},
+            })
+        })
+        .collect();
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests});
+    Reply::new(200, index.to_string()).with("content-type", media_type::OCI_INDEX)
+}
+
+#[tokio::test]
+async fn referrers_of_a_registry_that_lists_them() {
+    let subject = Digest::of(b"subject");
+    let path = format!("/v2/test/image/referrers/{subject}");
+    let server = Server::start(move |r| match (r.path == path, r.query.contains("page")) {
+        (true, false) => index(&[("sbom", "1"), ("signature", "2")]).with("link", "<?page=2>; rel=\"next\""),
+        (true, true) => index(&[("sbom", "3")]),
+        _ => Reply::new(500, ""),
+    })
+    .await;
+    let repo = repository(server.address, settings()).await;
+    let all = repo.referrers(&subject, None).await.unwrap();
+    let told: Vec<_> =
+        all.iter().map(|r| (r.artifact_type.as_str(), r.descriptor.annotations["for"].as_str())).collect();
+    assert_eq!(told, [("sbom", "1"), ("signature", "2"), ("sbom", "3")]);
+    assert_eq!((all[0].descriptor.digest, all[0].descriptor.size), (Digest::of(b"1"), 7));
+    // It need not filter.
+    let some = repo.referrers(&subject, Some("signature")).await.unwrap();
+    assert_eq!(some.len(), 1);
+    assert!(server.seen().iter().any(|r| r.query == "artifactType=signature"));
+}
+
+#[tokio::test]
+async fn referrers_by_a_tag_where_a_registry_does_not_list_them() {
+    let subject = Digest::of(b"subject");
+    let tag = format!("/v2/test/image/manifests/{}", fallback_tag(&subject));
+    for first in [404, 405, 400, 501, 200] {
+        let tag = tag.clone();
+        let server = Server::start(move |r| match r.path.contains("/referrers/") {
+            true => Reply::new(first, "<html>").with("content-type", "text/html"),
+            false if r.path == tag => index(&[("sbom", "1")]),
+            false => Reply::new(404, ""),
+        })
+        .await;
+        let repo = repository(server.address, settings()).await;
+        assert_eq!(repo.referrers(&subject, None).await.unwrap().len(), 1, "{first}");
+        assert!(repo.referrers(&Digest::of(b"other"), None).await.unwrap().is_empty(), "{first}");
+    }
+    let server = Server::start(|_| Reply::new(403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#)).await;
+    let e = repository(server.address, settings()).await.referrers(&subject, None).await.unwrap_err();
+    assert!(e.to_string().starts_with(&format!("list of referrers to {}", subject.short())), "{e}");
+    let broken = Server::start(|_| Reply::new(200, "[]").with("content-type", media_type::OCI_INDEX)).await;
+    let e = repository(broken.address, settings()).await.referrers(&subject, None).await.unwrap_err();
+    assert!(e.to_string().contains("can't be read"), "{e}");
 }
