@@ -154,7 +154,11 @@ impl Repository {
     }
 
     pub(crate) async fn get(&self, endpoint: usize, wanted: &Wanted) -> Result<Fetched, Cause> {
-        let answer = self.ask(endpoint, wanted, Method::GET).await?;
+        Self::read(wanted, self.ask(endpoint, wanted, Method::GET).await?).await
+    }
+
+    /// The manifest in an answer.
+    pub(crate) async fn read(wanted: &Wanted, answer: Answer) -> Result<Fetched, Cause> {
         let announced: Option<u64> = answer.header(CONTENT_LENGTH).and_then(|l| l.parse().ok());
         if announced.is_some_and(|l| l > MAX_DOCUMENT as u64) {
             return Err(Cause::TooLarge(MAX_DOCUMENT as u64));

@@ -3,6 +3,25 @@
 use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
+/// How much of a limit is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Pulls in all.
+    pub limit: u64,
+    /// Pulls that are left.
+    pub remaining: u64,
+    /// In which time.
+    pub window: Option<Duration>,
+}
+
+/// What the headers of any answer say about a limit.
+pub(crate) fn state(headers: &HeaderMap) -> Option<RateLimit> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let (limit, window) = amount(text("ratelimit-limit")?)?;
+    let (remaining, _) = amount(text("ratelimit-remaining")?)?;
+    Some(RateLimit { limit, remaining, window })
+}
+
 /// What the headers of a refusal say about a limit; nothing if it is none, or none that is told.
 pub(crate) fn explained(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     if status != StatusCode::TOO_MANY_REQUESTS {

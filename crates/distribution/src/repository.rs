@@ -1,7 +1,7 @@
 //! The client's door: registries, and one repository of one of them with its endpoints and credentials.
 
 use crate::address::Address;
-use crate::auth::{Asker, Memory};
+use crate::auth::{Asker, Memory, Proof};
 use crate::bounds::MAX_CHALLENGES;
 use crate::challenge::{Challenge, challenges};
 use crate::endpoint::{Endpoint, endpoints, host_of};
@@ -88,6 +88,26 @@ impl Registries {
         credentials: Credentials,
         actions: Actions,
     ) -> Result<Repository, Box<Failure>> {
+        self.open(name, credentials, actions, false).await
+    }
+
+    /// The same where whoever asks trusts the registry without TLS, whatever the settings say of it.
+    pub async fn insecure_repository(
+        &self,
+        name: &Reference,
+        credentials: Credentials,
+        actions: Actions,
+    ) -> Result<Repository, Box<Failure>> {
+        self.open(name, credentials, actions, true).await
+    }
+
+    async fn open(
+        &self,
+        name: &Reference,
+        credentials: Credentials,
+        actions: Actions,
+        trusted: bool,
+    ) -> Result<Repository, Box<Failure>> {
         let wrong = |why: String| {
             Box::new(Failure {
                 registry: name.domain().to_owned(),
@@ -108,6 +128,9 @@ impl Registries {
             {
                 weak.insert(host);
             }
+        }
+        if trusted {
+            weak.insert(host_of(name.domain()).to_owned());
         }
         // Docker Hub itself never is, whatever its name resolves to.
         weak.remove(host_of("docker.io"));
@@ -237,6 +260,18 @@ impl Repository {
     }
     pub(crate) fn bounds(&self) -> &crate::bounds::Bounds {
         &self.inner.registries.inner.settings.bounds
+    }
+
+    /// The proof that an endpoint asks for by `challenges`, and whether the credentials are for it.
+    pub(crate) async fn proof_for(&self, endpoint: usize, challenges: &[Challenge]) -> Result<(Proof, bool), Cause> {
+        let (at, transport) = &self.inner.endpoints[endpoint];
+        let shared = &self.inner.registries.inner;
+        let nobody = Credentials::none();
+        let credentials = if at.mirror { &nobody } else { &self.inner.credentials };
+        let (scopes, realms) = (&self.inner.scopes[..], &shared.settings.realms);
+        let asker = Asker { transport, home: &at.base, credentials, scopes, realms };
+        let proof = shared.memory.proof(&asker, challenges, None).await?;
+        Ok((proof, !credentials.is_empty()))
     }
 
     /// A request without a body to an endpoint, with whatever proof it asks for. Only a success is an answer.

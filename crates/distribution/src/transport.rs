@@ -109,6 +109,11 @@ impl Transport {
         Ok(Self { home, own, stranger, proxies, bounds, user_agent, spoke })
     }
 
+    /// The proxy on the way to `origin`.
+    pub(crate) fn proxy(&self, origin: &Origin) -> Option<crate::proxy::Proxy> {
+        self.proxies.of(origin)
+    }
+
     /// Whether the endpoint has answered before.
     pub(crate) fn spoke(&self) -> bool {
         self.spoke.load(Ordering::Relaxed)

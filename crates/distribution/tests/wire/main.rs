@@ -7,6 +7,7 @@ mod limits;
 mod lists;
 mod manifests;
 mod memory;
+mod probe;
 mod redirects;
 mod server;
 mod tls;
