@@ -20,7 +20,9 @@ const PACKAGES: &[&str] = &[
     // /etc/protocols, by which nft writes `tcp` where it would write `6`
     "netbase",
     "nftables",
-    // with skopeo: other tools' reading of archives
+    // an authority for addresses that are no loopback
+    "openssl",
+    // with skopeo: other tools' reading of archives and registries
     "podman",
     "procps",
     "python3",

@@ -12,6 +12,7 @@ mod daemon;
 mod disk;
 mod footprint;
 mod fuse;
+mod made;
 mod net;
 mod pty;
 #[allow(dead_code, reason = "for the cases of pull and push")]
@@ -19,6 +20,8 @@ mod registry;
 mod runner;
 mod serve;
 mod tokens;
+#[allow(dead_code, reason = "for the cases of pull and push")]
+mod transfers;
 #[allow(dead_code, reason = "for the cases of pull and push")]
 mod wire;
 

@@ -63,7 +63,7 @@ pub(super) async fn pull(
     let fetched = repository.manifest(&top.map_or(wanted, Wanted::Digest)).await?;
     let top = fetched.digest;
     if let Document::Manifest(manifest) = &fetched.document {
-        check_kind(manifest)?;
+        check_kind(manifest).map_err(|e| of(repository, e))?;
     }
     teller.tell(pulling).await;
     let (manifest, digest, bytes) = choose(repository, fetched, platform, &target, 0).await?;
@@ -72,6 +72,11 @@ pub(super) async fn pull(
     blocking(move || hold.note(&top, &target, &id)).await?;
     teller.tell(TransferEvent::line(format!("Digest: {top}"))).await;
     Ok(changed)
+}
+
+/// What is wrong with an image by its documents, with its name.
+fn of(repository: &Repository, error: Error) -> Error {
+    error.prefixed(repository.name().familiar_name())
 }
 
 /// Whether the name means an image already.
@@ -90,15 +95,16 @@ async fn choose(
 ) -> Result<(Manifest, Digest, Vec<u8>)> {
     let index = match fetched.document {
         Document::Manifest(manifest) => {
-            check_kind(&manifest)?;
+            check_kind(&manifest).map_err(|e| of(repository, e))?;
             return Ok((*manifest, fetched.digest, fetched.bytes));
         }
         Document::Index(index) => index,
     };
     if depth == MAX_DEPTH {
-        return Err(Error::invalid(format!("indexes lie in one another more than {MAX_DEPTH} deep")));
+        let deep = Error::invalid(format!("indexes lie in one another more than {MAX_DEPTH} deep"));
+        return Err(of(repository, deep));
     }
-    let nothing = || Error::not_found(nothing_for(&index, asked));
+    let nothing = || of(repository, Error::not_found(nothing_for(&index, asked)));
     for descriptor in candidates(&index, target) {
         if !is_document(descriptor) {
             continue;
@@ -152,18 +158,20 @@ async fn bring(
         return Ok(changed);
     }
     let config = repository.config(&manifest.config).await?;
-    let parsed = ImageConfig::parse(&config)?;
+    let parsed = ImageConfig::parse(&config).map_err(|e| of(repository, e))?;
     let diff_ids = parsed.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
-        return Err(Error::new(
-            ErrorKind::DataLoss,
-            format!(
-                "layers from manifest don't match image configuration: manifest {} names {}, the configuration {}",
-                digest.short(),
-                manifest.layers.len(),
-                diff_ids.len()
-            ),
-        ));
+        let text = format!(
+            "layers from manifest don't match image configuration: manifest {} names {}, the configuration {}",
+            digest.short(),
+            manifest.layers.len(),
+            diff_ids.len()
+        );
+        return Err(of(repository, Error::new(ErrorKind::DataLoss, text)));
+    }
+    // Those are refused, by name.
+    for foreign in manifest.layers.iter().filter(|layer| !layer.urls.is_empty()) {
+        repository.layer(foreign)?;
     }
     let mut seen = HashSet::new();
     let wanted: Vec<WantedLayer> = manifest
@@ -179,7 +187,7 @@ async fn bring(
         .filter(|layer| seen.insert(layer.clone()))
         .collect();
     for layer in &wanted {
-        layer.check()?;
+        layer.check().map_err(|e| of(repository, e.prefixed(format!("layer {}", layer.digest.short()))))?;
     }
     layers(core, repository, hold, wanted, teller).await?;
     let image = ReceivedImage { config, manifest: (digest, bytes), layers: diff_ids, references: names };

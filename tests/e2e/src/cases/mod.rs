@@ -15,8 +15,10 @@ mod events;
 mod exec;
 mod flags;
 mod health;
+mod hostile_registry;
 mod images;
 mod images_ls;
+mod interrupted;
 mod layers;
 mod layout;
 mod lifecycle;
@@ -87,6 +89,8 @@ pub fn all() -> Vec<Case> {
         overlay::cases(),
         archive::cases(),
         registries::cases(),
+        hostile_registry::cases(),
+        interrupted::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),

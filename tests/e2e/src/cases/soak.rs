@@ -4,11 +4,14 @@
 
 use crate::daemon::{Daemon, PATIENCE, until};
 use crate::footprint::{Footprint, hierarchies};
+use crate::made::Made;
+use crate::registry::{Kind, Registry};
 use crate::runner::World;
+use crate::transfers::pull;
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 
-super::cases!("soak": nothing_grows);
+super::cases!("soak": nothing_grows, pulls_leave_nothing);
 
 /// Of each, before anything is measured: what is made once is made then.
 const WARM_UP: usize = 30;
@@ -69,6 +72,60 @@ fn nothing_grows(w: &World) -> Result<()> {
         let _ = std::fs::remove_dir(base.join(&parent[1..]));
     }
     looked
+}
+
+/// How often an image comes and goes.
+const PULLS: usize = 50;
+/// Of these, before anything is measured.
+const FIRST_PULLS: usize = 10;
+
+fn pulls_leave_nothing(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let parent = format!("/dhow-e2e-soak-pulls-{}", std::process::id());
+    let looked = look_at_pulls(&d, &parent);
+    d.ok(&["rm", "-f", "soaked"])?;
+    for base in hierarchies() {
+        // Made by the daemon for its containers; they are gone.
+        let _ = std::fs::remove_dir(base.join(&parent[1..]));
+    }
+    looked
+}
+
+fn look_at_pulls(d: &Daemon, parent: &str) -> Result<()> {
+    d.ok(&["run", "-d", "--name", "soaked", "--cgroup-parent", parent, "busybox", "sleep", "100000"])?;
+    let init: i32 = d.ok(&["inspect", "-f", "{{.State.Pid}}", "soaked"])?.parse()?;
+    let r = Registry::start(d, Kind::PLAIN)?;
+    Made::sized(50, 2 << 20).put(&r, "soak/image", "latest")?;
+    let name = r.name("soak/image:latest");
+    let pulls = |times: usize| -> Result<()> {
+        for _ in 0..times {
+            pull(d, &name)?.ok()?;
+            d.ok(&["rmi", &name])?;
+        }
+        Ok(())
+    };
+    // Layers that go are deleted behind the answer, and a connection that is kept open is closed when it is old.
+    let look = || Footprint::of(d, init, parent);
+    pulls(FIRST_PULLS)?;
+    let before = settled(&look)?;
+    pulls(PULLS)?;
+    let mut after = settled(&look)?;
+    let patience = Instant::now();
+    while !after.more_than(&before).is_empty() && patience.elapsed() < PATIENCE {
+        after = settled(&look)?;
+    }
+    let grown = after.more_than(&before);
+    ensure!(grown.is_empty(), "after {PULLS} pulls there is more than before:\n{}", grown.join("\n"));
+    let of = |f: &Footprint| f.memory.get("the daemon").copied().unwrap_or(0);
+    println!("    memory of the daemon: {} KiB before, {} KiB after {PULLS} pulls", of(&before), of(&after));
+    ensure!(of(&after) <= of(&before) + RESERVE, "its memory: {} KiB became {}", of(&before), of(&after));
+    ensure!(
+        after.database <= before.database + JOURNAL,
+        "the database: {} KiB became {}",
+        before.database,
+        after.database
+    );
+    Ok(())
 }
 
 fn look(d: &Daemon, parent: &str, execs: usize, runs: usize) -> Result<()> {

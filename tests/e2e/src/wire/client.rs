@@ -15,8 +15,10 @@ use std::sync::Arc;
 pub struct Told {
     /// First line and fields.
     pub head: Head,
-    /// The whole body.
+    /// The body, as far as it came.
     pub body: Vec<u8>,
+    /// Whether that was all.
+    pub whole: bool,
 }
 
 impl Told {
@@ -28,7 +30,7 @@ impl Told {
 
 /// Asks `127.0.0.1:port` in that network: `METHOD path`, these fields and this body.
 pub fn ask(net: &Netns, port: u16, line: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<Told> {
-    exchange(connect(net, port)?, port, line, fields, body)
+    exchange(connect(net, port)?, &format!("127.0.0.1:{port}"), line, fields, body)
 }
 
 /// The same over TLS with the tests' own authority.
@@ -40,7 +42,7 @@ pub fn ask_tls(net: &Netns, port: u16, line: &str, fields: &[(&str, &str)], body
         .with_root_certificates(roots)
         .with_no_client_auth();
     let session = rustls::ClientConnection::new(Arc::new(config), ServerName::try_from("127.0.0.1")?)?;
-    exchange(rustls::StreamOwned::new(session, connect(net, port)?), port, line, fields, body)
+    exchange(rustls::StreamOwned::new(session, connect(net, port)?), &format!("127.0.0.1:{port}"), line, fields, body)
 }
 
 fn connect(net: &Netns, port: u16) -> Result<TcpStream> {
@@ -49,10 +51,16 @@ fn connect(net: &Netns, port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn exchange(mut io: impl Read + Write, port: u16, line: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<Told> {
-    let host = format!("127.0.0.1:{port}");
+/// Asks over a connection that is there.
+pub fn exchange(
+    mut io: impl Read + Write,
+    host: &str,
+    line: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Told> {
     let (length, mut head) = (body.len().to_string(), Head { start: format!("{line} HTTP/1.1"), fields: vec![] });
-    for (name, value) in [("host", host.as_str()), ("connection", "close"), ("content-length", &length)] {
+    for (name, value) in [("host", host), ("connection", "close"), ("content-length", &length)] {
         head.set(name, Some(value));
     }
     for (name, value) in fields {
@@ -63,6 +71,6 @@ fn exchange(mut io: impl Read + Write, port: u16, line: &str, fields: &[(&str, &
     io.flush()?;
     let mut io = BufReader::new(io);
     let head = Head::read(&mut io)?.context("no answer")?;
-    let body = if line.starts_with("HEAD ") { Vec::new() } else { http::body(&head, &mut io)? };
-    Ok(Told { head, body })
+    let (body, whole) = if line.starts_with("HEAD ") { (Vec::new(), true) } else { http::body(&head, &mut io)? };
+    Ok(Told { head, body, whole })
 }

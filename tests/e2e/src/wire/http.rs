@@ -109,24 +109,31 @@ pub fn pass(framing: Framing, from: &mut impl BufRead, to: &mut impl Write) -> R
     Ok(())
 }
 
-/// The bytes of an answer's body, all of them, without their framing.
-pub fn body(head: &Head, io: &mut impl BufRead) -> Result<Vec<u8>> {
+/// The bytes of an answer's body without their framing, as far as they came, and whether that was all.
+pub fn body(head: &Head, io: &mut impl BufRead) -> Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     if head.framing() == Framing::Chunked {
         loop {
             let mut line = String::new();
-            io.read_line(&mut line)?;
+            if io.read_line(&mut line)? == 0 {
+                return Ok((bytes, false));
+            }
             let size = u64::from_str_radix(line.trim(), 16).context("a chunk")?;
-            io.take(size).read_to_end(&mut bytes)?;
+            let came = io.take(size).read_to_end(&mut bytes)? as u64;
             io.read_line(&mut String::new())?;
-            if size == 0 {
-                return Ok(bytes);
+            if size == 0 || came < size {
+                return Ok((bytes, came == size));
             }
         }
     }
-    match head.field("content-length").parse() {
-        Ok(length) => io.take(length).read_to_end(&mut bytes)?,
-        Err(_) => io.read_to_end(&mut bytes)?,
-    };
-    Ok(bytes)
+    match head.field("content-length").parse::<u64>() {
+        Ok(length) => {
+            let came = io.take(length).read_to_end(&mut bytes)? as u64;
+            Ok((bytes, came == length))
+        }
+        Err(_) => {
+            io.read_to_end(&mut bytes)?;
+            Ok((bytes, true))
+        }
+    }
 }

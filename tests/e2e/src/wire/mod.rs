@@ -4,12 +4,14 @@
 mod answer;
 mod client;
 mod http;
+mod issue;
 mod server;
 mod weather;
 
 pub use answer::{Act, Reply, Request, Then};
-pub use client::{Told, ask, ask_tls};
-pub use server::Server;
+pub use client::{Told, ask, ask_tls, exchange};
+pub use issue::{Issued, issue};
+pub use server::{Entry, Server};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// One on a port of its own on 127.0.0.1 that asks `handler` about each request.
+    /// One on a port of its own, at each address there is, that asks `handler` about each request.
     pub fn start(net: &Netns, handler: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Result<Self> {
         Self::run(net, None, None, Box::new(handler))
     }
@@ -92,8 +92,7 @@ impl Server {
         handler: Box<Handler>,
     ) -> Result<Self> {
         let port = port();
-        let listener =
-            net.within(|| TcpListener::bind(("127.0.0.1", port)))?.with_context(|| format!("port {port}"))?;
+        let listener = net.within(|| TcpListener::bind(("0.0.0.0", port)))?.with_context(|| format!("port {port}"))?;
         let shared = Arc::new(Shared {
             handler,
             behind,
@@ -210,6 +209,11 @@ impl Shared {
     }
 
     fn serve<T: Read + Write>(&self, mut io: BufReader<T>) -> Result<()> {
+        if io.fill_buf()?.first().is_some_and(|b| !b.is_ascii_uppercase()) {
+            // As Go answers somebody who begins with TLS.
+            io.get_mut().write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n")?;
+            return Ok(());
+        }
         while let Some(head) = Head::read(&mut io)? {
             let mut words = head.start.split(' ');
             let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
