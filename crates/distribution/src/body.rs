@@ -2,6 +2,7 @@
 
 use crate::bounds::Bounds;
 use crate::failure::Cause;
+use crate::outgoing::Streamed;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -11,14 +12,38 @@ use std::time::Duration;
 /// A body that is sent.
 pub(crate) type Out = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// No body.
-pub(crate) fn empty() -> Out {
-    Empty::new().map_err(|e| match e {}).boxed_unsync()
+/// What a request carries.
+pub(crate) enum Payload {
+    /// Nothing.
+    Empty,
+    /// What is all there, and can be sent again.
+    Bytes(Bytes),
+    /// What can be sent once.
+    Stream(Streamed),
+    /// What was a stream.
+    Spent,
 }
 
-/// A body that is all there.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Out {
-    Full::new(bytes.into()).map_err(|e| match e {}).boxed_unsync()
+impl Payload {
+    /// It, to be sent now; what can be sent again stays.
+    pub(crate) fn take(&mut self) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::Stream(_) | Self::Spent => std::mem::replace(self, Self::Spent),
+        }
+    }
+    /// Whether it can be sent.
+    pub(crate) fn is_there(&self) -> bool {
+        !matches!(self, Self::Spent)
+    }
+    pub(crate) fn out(self) -> Out {
+        match self {
+            Self::Empty | Self::Spent => Empty::new().map_err(|e| match e {}).boxed_unsync(),
+            Self::Bytes(bytes) => Full::new(bytes).map_err(|e| match e {}).boxed_unsync(),
+            Self::Stream(streamed) => streamed.boxed_unsync(),
+        }
+    }
 }
 
 /// A body that comes.

@@ -8,6 +8,12 @@ pub(crate) const MAX_TOKEN: usize = 1 << 20;
 pub(crate) const MAX_ERROR: usize = 64 << 10;
 /// How often one blob may break off and go on, however much came in between.
 pub(crate) const MAX_RESUMES: u32 = 100;
+/// A blob of which no more than this is to be sent goes in one request.
+pub(crate) const SMALL: usize = 256 << 10;
+/// The size of a piece where a registry does not take a stream.
+pub(crate) const CHUNK: u64 = 4 << 20;
+/// The largest piece that a registry may demand: it is held in memory.
+pub(crate) const MAX_CHUNK: u64 = 32 << 20;
 /// How often a request is asked to authenticate itself before it is refused.
 pub(crate) const MAX_CHALLENGES: u32 = 2;
 /// Tokens and challenges that are remembered.
@@ -30,6 +36,8 @@ pub struct Bounds {
     pub handshake: Duration,
     /// From a request to the head of its answer.
     pub answer: Duration,
+    /// From the last byte of what was sent to the answer, where the registry has to check or to move it.
+    pub commit: Duration,
     /// Without a single byte of a body.
     pub stall: Duration,
     /// For all of a document or a token once its answer began, however steadily it drips.
@@ -52,6 +60,7 @@ impl Default for Bounds {
             connect: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            commit: Duration::from_secs(300),
             stall: Duration::from_secs(30),
             document: Duration::from_secs(120),
             attempts: 5,

@@ -19,6 +19,8 @@ pub enum Part {
     Tags,
     /// The list of what refers to a manifest.
     Referrers(Digest),
+    /// What is sent, in words: `layer 0123456789ab`.
+    Sent(String),
 }
 
 impl fmt::Display for Part {
@@ -29,6 +31,7 @@ impl fmt::Display for Part {
             Self::Layer(digest) => write!(f, "layer {}", digest.short()),
             Self::Tags => f.write_str("list of tags"),
             Self::Referrers(digest) => write!(f, "list of referrers to {}", digest.short()),
+            Self::Sent(what) => f.write_str(what),
         }
     }
 }
@@ -88,6 +91,8 @@ pub enum Cause {
     Document(Error),
     /// Its bytes are only elsewhere.
     Foreign,
+    /// What is to be sent can't be read.
+    Source(Error),
     /// The server does not keep to the protocol.
     Protocol(String),
     /// Settings, certificates or `hosts.toml` that can't be used.
@@ -126,7 +131,7 @@ impl fmt::Display for Cause {
             }
             Self::WrongSize { wanted, got } => write!(f, "the size is wrong: {wanted} bytes are announced, {got} came"),
             Self::TooLarge(limit) => write!(f, "it is larger than the limit of {limit} bytes"),
-            Self::Document(e) => f.write_str(e.text()),
+            Self::Document(e) | Self::Source(e) => f.write_str(e.text()),
             Self::Foreign => {
                 f.write_str("a foreign layer: its bytes are at other addresses only, which dhow never follows")
             }
@@ -159,6 +164,8 @@ impl fmt::Display for Failure {
             _ => "",
         };
         match (&self.part, code) {
+            // Here Docker says nothing else, and scripts look for it at the beginning.
+            (Part::Sent(what), _) => write!(f, "{cause}: {what} was not pushed to {repository} at {endpoint}")?,
             (Part::Manifest(_) | Part::Tags, "DENIED") => write!(
                 f,
                 "pull access denied for {repository}, repository does not exist or may require 'docker login': {cause} (from {endpoint})"
@@ -186,14 +193,19 @@ impl std::error::Error for Failure {}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
+        let sends = matches!(failure.part, Part::Sent(_));
         let kind = match &failure.cause {
+            Cause::Refused { status: 401, .. } | Cause::NoCredentials | Cause::RealmElsewhere(_) if sends => {
+                ErrorKind::Unauthorized
+            }
+            Cause::Refused { status: 403, .. } if sends => ErrorKind::Forbidden,
             Cause::Refused { code, .. } if matches!(code.as_str(), "DENIED" | "MANIFEST_UNKNOWN" | "NAME_UNKNOWN") => {
                 ErrorKind::NotFound
             }
             Cause::Refused { status: 404, .. } => ErrorKind::NotFound,
             Cause::WrongDigest { .. } | Cause::WrongSize { .. } => ErrorKind::DataLoss,
             Cause::TooLarge(_) => ErrorKind::Exhausted,
-            Cause::Document(e) => e.kind(),
+            Cause::Document(e) | Cause::Source(e) => e.kind(),
             Cause::Foreign => ErrorKind::NotImplemented,
             _ => ErrorKind::System,
         };

@@ -2,15 +2,16 @@
 
 use crate::address::Address;
 use crate::auth::{Asker, Memory, Proof};
+use crate::body::Payload;
 use crate::bounds::MAX_CHALLENGES;
 use crate::challenge::{Challenge, challenges};
 use crate::endpoint::{Endpoint, endpoints, host_of};
 use crate::failure::{Cause, Failure, Part};
+use crate::roots;
 use crate::round::Round;
 use crate::secret::Credentials;
 use crate::settings::{Checked, Settings};
 use crate::transport::{Answer, Call, Transport};
-use crate::{body, roots};
 use dhow_types::{Error, Reference};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -282,25 +283,37 @@ impl Repository {
         address: Address,
         headers: HeaderMap,
     ) -> Result<Answer, Cause> {
+        self.ask_for(Ask { headers, ..Ask::new(endpoint, method, address) }).await
+    }
+
+    /// A request with whatever proof it asks for; to an address of another origin none is given. Only a success is an
+    /// answer. After a stream was refused for want of a proof, the next request has it.
+    pub(crate) async fn ask_for(&self, ask: Ask) -> Result<Answer, Cause> {
+        let Ask { endpoint, method, address, headers, mut payload, patience, scope } = ask;
         let (at, transport) = &self.inner.endpoints[endpoint];
         let shared = &self.inner.registries.inner;
         let nobody = Credentials::none();
+        let scopes: Vec<String> = self.inner.scopes.iter().cloned().chain(scope).collect();
         let asker = Asker {
             transport,
             home: &at.base,
             credentials: if at.mirror { &nobody } else { &self.inner.credentials },
-            scopes: &self.inner.scopes,
+            scopes: &scopes,
             realms: &shared.settings.realms,
         };
         let origin = at.base.origin();
+        let is_home = address.origin() == origin;
         // What it asked for last, and it took the proof: a guess, which must not stand in anybody's way.
-        let mut asked = shared.memory.challenge(origin);
+        let mut asked = shared.memory.challenge(origin).filter(|_| is_home);
         let mut guessed: Option<(Vec<Challenge>, Cause)> = None;
         let mut sent: Option<HeaderValue> = None;
         for round in 0..=MAX_CHALLENGES {
-            let mut bound: HeaderMap = at.header.iter().cloned().collect();
-            if !at.mirror {
-                bound.extend(self.inner.meta.clone());
+            let mut bound = HeaderMap::new();
+            if is_home {
+                bound.extend(at.header.iter().cloned().collect::<HeaderMap>());
+                if !at.mirror {
+                    bound.extend(self.inner.meta.clone());
+                }
             }
             let mut withheld = None;
             if let Some(wants) = &asked {
@@ -323,7 +336,8 @@ impl Repository {
                 address: address.clone(),
                 headers: headers.clone(),
                 bound,
-                body: body::empty(),
+                payload: payload.take(),
+                patience,
             };
             let answer = transport.send(call).await?;
             let status = answer.status.as_u16();
@@ -339,7 +353,7 @@ impl Repository {
                 }
                 return Ok(answer);
             }
-            let at_home = answer.address.origin() == origin;
+            let at_home = is_home && answer.address.origin() == origin;
             let wants = challenges(&answer.headers);
             if status == 401 && at_home && !wants.is_empty() && round < MAX_CHALLENGES {
                 // It does want what could not be had: that was answered already.
@@ -349,7 +363,9 @@ impl Repository {
                 let basic_again = sent.is_some() && wants.iter().all(|c| c.scheme == "basic");
                 if !basic_again {
                     asked = Some(wants);
-                    continue;
+                    if payload.is_there() {
+                        continue;
+                    }
                 }
             }
             let cause = answer.refusal().await;
@@ -359,5 +375,26 @@ impl Repository {
             });
         }
         Err(Cause::Protocol("it asks for a proof again and again".into()))
+    }
+}
+
+/// A request to an endpoint.
+pub(crate) struct Ask {
+    pub endpoint: usize,
+    pub method: Method,
+    pub address: Address,
+    pub headers: HeaderMap,
+    pub payload: Payload,
+    /// How long the answer may take once all is sent, if it is not the usual time.
+    pub patience: Option<Duration>,
+    /// What must be allowed beside what the repository was opened for.
+    pub scope: Option<String>,
+}
+
+impl Ask {
+    /// One without a body.
+    pub(crate) fn new(endpoint: usize, method: Method, address: Address) -> Self {
+        let (headers, payload) = (HeaderMap::new(), Payload::Empty);
+        Self { endpoint, method, address, headers, payload, patience: None, scope: None }
     }
 }

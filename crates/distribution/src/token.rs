@@ -1,7 +1,7 @@
 //! Tokens: asking a token server, and what it answers. Rule: distribution's "Token Authentication" and its OAuth 2 form.
 
 use crate::address::{Address, escaped};
-use crate::body;
+use crate::body::Payload;
 use crate::bounds::MAX_TOKEN;
 use crate::challenge::Challenge;
 use crate::failure::Cause;
@@ -85,7 +85,7 @@ pub(crate) async fn fetch(
         let form = form.map(|(name, value)| format!("{name}={}", escaped(&value))).join("&");
         call.method = Method::POST;
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        call.body = body::full(form);
+        call.payload = Payload::Bytes(form.into());
     }
     let answer = transport.send(call).await?;
     if !answer.status.is_success() {

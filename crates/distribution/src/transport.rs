@@ -2,7 +2,7 @@
 //! text that began encrypted (R6).
 
 use crate::address::{Address, Origin};
-use crate::body::{self, Out, Reader};
+use crate::body::{self, Out, Payload, Reader};
 use crate::bounds::{Bounds, MAX_ERROR};
 use crate::certs::Tls;
 use crate::connect::{ConnectError, Connector};
@@ -47,12 +47,15 @@ pub(crate) struct Call {
     pub headers: HeaderMap,
     /// What only the address's own origin may see.
     pub bound: HeaderMap,
-    pub body: Out,
+    pub payload: Payload,
+    /// How long the answer may take once all is sent, if it is not the usual time.
+    pub patience: Option<Duration>,
 }
 
 impl Call {
     pub(crate) fn get(address: Address) -> Self {
-        Self { method: Method::GET, address, headers: HeaderMap::new(), bound: HeaderMap::new(), body: body::empty() }
+        let (headers, bound) = (HeaderMap::new(), HeaderMap::new());
+        Self { method: Method::GET, address, headers, bound, payload: Payload::Empty, patience: None }
     }
 }
 
@@ -119,10 +122,11 @@ impl Transport {
         self.spoke.load(Ordering::Relaxed)
     }
 
-    /// Sends `call` and follows redirects of GET and HEAD.
+    /// Sends `call` and follows redirects: of GET and HEAD all, of others those that keep the method (307, 308), stay
+    /// with the origin, and whose body can be sent again.
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, Cause> {
-        let Call { method, mut address, headers, bound, body } = call;
-        let mut body = Some(body);
+        let Call { method, mut address, headers, bound, mut payload, patience } = call;
+        let reads = method == Method::GET || method == Method::HEAD;
         let mut seen = vec![address.clone()];
         loop {
             let mut all = headers.clone();
@@ -130,11 +134,12 @@ impl Transport {
             if seen.iter().all(|a| a.origin() == seen[0].origin()) {
                 all.extend(bound.clone());
             }
-            let answer = self.once(method.clone(), &address, all, body.take().unwrap_or_else(body::empty)).await?;
+            let answer = self.once(method.clone(), &address, all, payload.take(), patience).await?;
             if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
-            if method != Method::GET && method != Method::HEAD {
+            let again = matches!(answer.status.as_u16(), 307 | 308) && payload.is_there();
+            if !reads && !again {
                 return Err(Cause::Redirect(format!("{address} redirects a {method}, which is not followed")));
             }
             let location =
@@ -145,6 +150,12 @@ impl Transport {
             if address.origin().is_https() && !next.origin().is_https() {
                 return Err(Cause::Redirect(format!(
                     "{address} redirects to {}, from https to plain http: refused",
+                    next.origin()
+                )));
+            }
+            if !reads && next.origin() != address.origin() {
+                return Err(Cause::Redirect(format!(
+                    "{address} redirects a {method} to {}, which is another site: not followed",
                     next.origin()
                 )));
             }
@@ -164,7 +175,8 @@ impl Transport {
         method: Method,
         address: &Address,
         mut headers: HeaderMap,
-        body: Out,
+        payload: Payload,
+        patience: Option<Duration>,
     ) -> Result<Answer, Cause> {
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.remove(HOST);
@@ -176,18 +188,23 @@ impl Transport {
             headers.insert(PROXY_AUTHORIZATION, value);
         }
         let uri = address.uri().map_err(|e| Cause::Protocol(e.into()))?;
-        let mut request = Request::new(body);
+        let pulse = match &payload {
+            Payload::Stream(streamed) => Some(streamed.pulse()),
+            _ => None,
+        };
+        let mut request = Request::new(payload.out());
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
         let client = if *address.origin() == self.home { &self.own } else { &self.stranger };
-        let limit = self.bounds.answer;
+        let limit = patience.unwrap_or(self.bounds.answer);
         let mut connection = capture_connection(&mut request);
         let mut response = pin!(client.request(request));
         // The way to the server has limits of its own (connect.rs): who can't be reached is told apart from who is silent.
         let response = tokio::select! {
             biased;
             response = &mut response => response,
-            () = async { drop(connection.wait_for_connection_metadata().await) } => {
-                tokio::time::timeout(limit, response).await.map_err(|_| Cause::Stalled(limit))?
+            () = async { drop(connection.wait_for_connection_metadata().await) } => match pulse {
+                Some(pulse) => pulse.watch(response, self.bounds.stall, limit).await?,
+                None => tokio::time::timeout(limit, response).await.map_err(|_| Cause::Stalled(limit))?,
             }
         };
         let (parts, incoming) = response.map_err(|e| of_client(&e))?.into_parts();

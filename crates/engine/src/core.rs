@@ -7,6 +7,7 @@ use crate::logs::packer::Packer;
 use crate::network::Network;
 use crate::plan::facts::Facts;
 use crate::pull::Flights;
+use crate::push::Turns;
 use crate::registry::Registry;
 use crate::seccomp::Filters;
 use crate::settings::Settings;
@@ -53,6 +54,10 @@ pub(crate) struct Core {
     pub(crate) starts: Semaphore,
     /// Layers that are being pulled.
     pub(crate) flights: Flights,
+    /// Places for layers that are pushed.
+    pub(crate) uploads: Semaphore,
+    /// Whose turn it is to push a layer.
+    pub(crate) turns: Turns,
     /// Held by the check of the store that runs.
     pub(crate) checking: Mutex<()>,
     /// Stable id of this root.

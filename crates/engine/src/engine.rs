@@ -7,6 +7,7 @@ use crate::container::{Container, create};
 use crate::core::{Core, blocking};
 use crate::events::{self, EventStream, EventsRequest};
 use crate::pull::{self, PullRequest, TransferStream};
+use crate::push::{self, PushRequest};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
@@ -264,6 +265,10 @@ impl Engine {
     /// Brings images from a registry; what happens comes through the stream. Whoever drops it calls the pull off.
     pub fn pull(&self, request: PullRequest) -> TransferStream {
         pull::pull(&self.core, request)
+    }
+    /// Brings images to a registry; what happens comes through the stream. Whoever drops it calls the push off.
+    pub async fn push(&self, request: PushRequest) -> Result<TransferStream> {
+        push::push(&self.core, request).await
     }
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {

@@ -119,6 +119,8 @@ fn base(settings: Settings, trash: Trash) -> Result<Core> {
         zygote: Mutex::new(None),
         starts: Semaphore::new(MAX_OWN_STARTS),
         flights: Flights::new(settings.max_downloads),
+        uploads: Semaphore::new(settings.max_uploads),
+        turns: Default::default(),
         checking: Mutex::default(),
         root_id,
         settings,

@@ -32,6 +32,8 @@ pub struct Settings {
     pub registries: dhow_distribution::Registries,
     /// How many layers are downloaded at the same time, over all pulls.
     pub max_downloads: usize,
+    /// How many layers are uploaded at the same time, over all pushes.
+    pub max_uploads: usize,
     /// How many prepared network namespaces wait.
     pub netns_pool: usize,
     /// How the zygote is started.

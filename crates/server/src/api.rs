@@ -5,7 +5,7 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, stats, system};
+use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, push, stats, system};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -149,6 +149,7 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
         Route::ImageLoad => archives::load(engine, call).await,
+        Route::ImagePush => push::push(engine, call).await,
         Route::ImageCreate => archives::create(engine, call).await,
         Route::Commit => archives::commit(engine, call).await,
         Route::ImageSave | Route::ImageSaveSeveral => archives::save(engine, call).await,

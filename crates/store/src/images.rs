@@ -191,6 +191,11 @@ impl Store {
         self.inner.db.set_reference(target, &id, now())
     }
 
+    /// All tags of a repository, with their images.
+    pub fn tags(&self, repository: &Reference) -> Result<Vec<(Reference, Digest)>> {
+        self.inner.db.tags_of(repository)
+    }
+
     /// Notes that a container of the image was made, started or ended just now. Written down at most every five
     /// seconds for each image, since this is on the road of every container: a killed process loses less than that.
     pub fn touch(&self, id: &Digest) -> Result<()> {

@@ -25,6 +25,7 @@ mod receive;
 mod recipe;
 mod remove;
 mod save;
+mod send;
 mod space;
 mod spread;
 pub mod steps;
@@ -46,6 +47,7 @@ pub use make::{Made, NewDocument};
 pub use receive::{Hold, LayerIn, ReceivedImage, Spoiled, Taken, Unfinished, WantedLayer};
 pub use remove::{InUse, Removed};
 pub use save::Save;
+pub use send::{Compression, Form, How, Sending, SentLayer};
 pub use space::{Reservation, Steward};
 pub use spread::spread;
 pub use usage::Usage;
@@ -83,6 +85,7 @@ struct Inner {
     /// Layers whose size on disk is known. Held while disk usage is measured.
     measured: Mutex<usage::Measured>,
     space: Arc<space::Space>,
+    sends: send::Shared,
     /// Layers that a check found damaged and could not mend: the next load brings them anew.
     damaged: Mutex<HashSet<Digest>>,
     /// Held while layers and images become visible or vanish, never while bytes flow.
@@ -164,6 +167,7 @@ impl Store {
             images: Mutex::default(),
             used: Mutex::default(),
             removing: Mutex::default(),
+            sends: send::Shared::default(),
             measured: Mutex::default(),
             damaged: Mutex::default(),
             publish: Mutex::default(),

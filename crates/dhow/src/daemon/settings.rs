@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
 /// Layers that are downloaded at the same time.
 const MAX_DOWNLOADS: usize = 4;
+/// Layers that are pushed at the same time, as in Docker.
+const MAX_UPLOADS: usize = 5;
 /// Where systemd's journal listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
@@ -95,6 +97,7 @@ struct File {
     stop_unheeded: Option<String>,
     registry_certs_dirs: Option<Vec<PathBuf>>,
     registry_limits: Option<registries::Limits>,
+    max_concurrent_uploads: Option<usize>,
 }
 
 /// A size as text, or as a plain number of bytes.
@@ -206,6 +209,7 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
             limits: file.registry_limits,
         })?,
         max_downloads: MAX_DOWNLOADS,
+        max_uploads: file.max_concurrent_uploads.unwrap_or(MAX_UPLOADS),
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
         hello: dhow_sys::guest::HELLO,

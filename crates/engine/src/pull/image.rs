@@ -191,8 +191,18 @@ async fn bring(
     }
     layers(core, repository, hold, wanted, teller).await?;
     let image = ReceivedImage { config, manifest: (digest, bytes), layers: diff_ids, references: names };
-    let shared = hold.clone();
-    Ok(blocking(move || shared.publish(image)).await?.changed)
+    let (shared, store) = (hold.clone(), core.store.clone());
+    let (registry, path) = (repository.name().domain().to_owned(), repository.name().path().to_owned());
+    let forms: Vec<Digest> = manifest.layers.iter().map(|l| l.digest).collect();
+    blocking(move || {
+        let changed = shared.publish(image)?.changed;
+        // A push may find there what it needs not send.
+        if let Err(error) = store.note_sources(&forms, &registry, &path) {
+            tracing::warn!(%error, "where layers came from could not be noted");
+        }
+        Ok(changed)
+    })
+    .await
 }
 
 /// Brings all layers that are not here, at the same time.

@@ -46,7 +46,7 @@ pub struct TransferStream {
 
 /// Who hears of a pull.
 #[derive(Clone)]
-pub(crate) struct Teller(mpsc::Sender<TransferEvent>);
+pub(crate) struct Teller(pub(crate) mpsc::Sender<TransferEvent>);
 
 impl Teller {
     /// Tells it, as soon as the client takes it.

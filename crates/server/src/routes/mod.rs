@@ -10,6 +10,7 @@ pub(crate) mod execs;
 pub(crate) mod images;
 pub(crate) mod networks;
 pub(crate) mod prune;
+pub(crate) mod push;
 pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod transfers;

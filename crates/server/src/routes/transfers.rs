@@ -30,7 +30,7 @@ pub(crate) async fn pull(engine: &Engine, call: &Call) -> Result<Reply> {
 
 /// The image that is meant. A tag may be a digest; without either all tags are meant, for which clients have sent a name
 /// that ends in a colon, too.
-fn named(name: &str, tag: &str) -> Result<Reference> {
+pub(crate) fn named(name: &str, tag: &str) -> Result<Reference> {
     let reference: Reference = name.strip_suffix(':').unwrap_or(name).parse()?;
     match (tag, tag.parse::<Digest>()) {
         ("", _) => Ok(reference),

@@ -10,6 +10,7 @@ mod pending;
 mod room;
 mod salvage;
 mod schema;
+mod sources;
 
 pub(crate) use check::DANGLING;
 pub use documents::{ContainerRow, VolumeRow};

@@ -96,6 +96,16 @@ const STEPS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX resolved_by_image ON resolved (image);
 ",
+    "
+    -- Where a form of a layer was seen: repository (a path) of a registry.
+    CREATE TABLE layer_sources (
+        digest BLOB NOT NULL REFERENCES layer_blobs (digest) ON DELETE CASCADE,
+        registry TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        seen INTEGER NOT NULL,
+        PRIMARY KEY (digest, registry, repository)
+    ) WITHOUT ROWID;
+",
 ];
 
 /// The version that all steps lead to.
