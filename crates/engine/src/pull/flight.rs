@@ -7,7 +7,7 @@
 //! far the download is.
 
 use super::feed::{PIECES_AHEAD, Pieces, feed};
-use crate::core::Core;
+use crate::core::{Core, blocking};
 use dhow_distribution::{Cause, Failure, Repository};
 use dhow_store::{Reservation, Spoiled, WantedLayer};
 use dhow_types::{Context as _, Error, Result};
@@ -144,6 +144,11 @@ impl Plane {
         let flights = &self.core.flights;
         let closed = |_| Error::unavailable("the engine stops");
         let _place = self.place(&flights.places).await.map_err(closed)?;
+        // Another may have landed since it was looked for.
+        let (store, layer) = (self.core.store.clone(), self.layer.clone());
+        if blocking(move || store.hold().layer(&layer)).await? {
+            return Ok(());
+        }
         let mut first = None;
         loop {
             let download = self.place(&flights.downloads).await.map_err(closed)?;

@@ -34,6 +34,7 @@ mod overlay;
 mod parity;
 mod pause;
 mod prune;
+mod pull;
 mod recovery;
 mod registries;
 mod restarts;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Case> {
         registries::cases(),
         hostile_registry::cases(),
         interrupted::cases(),
+        pull::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),
