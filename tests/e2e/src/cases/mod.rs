@@ -18,7 +18,9 @@ mod health;
 mod hostile_registry;
 mod images;
 mod images_ls;
+mod interop;
 mod interrupted;
+mod interrupted_pushes;
 mod layers;
 mod layout;
 mod lifecycle;
@@ -93,6 +95,8 @@ pub fn all() -> Vec<Case> {
         hostile_registry::cases(),
         interrupted::cases(),
         pull::cases(),
+        interrupted_pushes::cases(),
+        interop::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),
