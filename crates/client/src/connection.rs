@@ -144,6 +144,11 @@ impl Client {
         self.exchange(method, path, &[], None)
     }
 
+    /// Sends a request without a body that has these header fields beside the usual ones.
+    pub fn send_fields(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Result<Response<'_>> {
+        self.exchange(method, path, fields, None)
+    }
+
     /// Sends a JSON document.
     pub fn send_json(&self, method: &str, path: &str, document: &impl Serialize) -> Result<Response<'_>> {
         self.exchange(method, path, &[("Content-Type", "application/json")], Some(serde_json::to_vec(document)?))

@@ -50,5 +50,5 @@ pub use rate::RateLimit;
 pub use referrers::{Referrer, fallback_tag};
 pub use repository::{Actions, Registries, Repository};
 pub use secret::Credentials;
-pub use settings::{Settings, Shown};
+pub use settings::Settings;
 pub use upload::Session;

@@ -10,7 +10,7 @@ use crate::failure::{Cause, Failure, Part};
 use crate::roots;
 use crate::round::Round;
 use crate::secret::Credentials;
-use crate::settings::{Checked, Settings, Shown};
+use crate::settings::{Checked, Settings};
 use crate::transport::{Answer, Call, Transport};
 use dhow_types::{Error, Reference};
 use http::header::AUTHORIZATION;
@@ -80,11 +80,6 @@ impl Registries {
         let proxies = Arc::new(settings.proxies.clone());
         let inner = Shared { settings, proxies, provider, system: OnceLock::new(), memory: Memory::default() };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// The settings as people may see them.
-    pub fn shown(&self) -> Shown {
-        self.inner.settings.shown()
     }
 
     /// The repository of `name`. Certificates and `hosts.toml` are read now, so that a change counts at once.

@@ -54,7 +54,7 @@ pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
         query::build(&[("quiet", query::flag(args.quiet)), ("platform", args.platform.as_ref().map(platform_json)),])
     );
     let mut response = client.upload(&path, "application/x-tar", file)?;
-    if let Some(error) = super::progress::follow(&mut response.body)? {
+    if let Some(error) = super::progress::follow(&mut response.body, super::progress::To::Stdout)?.error {
         response.reading_failed().context("read the archive")?;
         output::note(&error);
         return Ok(1);

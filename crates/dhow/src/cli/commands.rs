@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::{
     Exit, archives, attach, audit, check, complete, containers, contexts, df, events, exec, images, info, inspect,
-    life, logs, making, names, port, prune, ps, run, stats, top, update,
+    life, login, logs, making, names, port, prune, ps, pull, push, run, search, stats, top, update,
 };
 use crate::doctor;
 use crate::flags::parse::{Count, Grammar, parse, ready};
@@ -53,7 +53,7 @@ fn flags_of<T: clap::CommandFactory>(_: fn(&Context, T) -> anyhow::Result<i32>) 
 
 /// Whether a command needs no daemon that can be asked.
 fn is_offline(command: &Command) -> bool {
-    command.names[0].starts_with("context ") || ["completion", doctor::NAME].contains(&command.names[0])
+    command.names[0].starts_with("context ") || ["completion", "logout", doctor::NAME].contains(&command.names[0])
 }
 
 macro_rules! row {
@@ -86,7 +86,12 @@ pub const COMMANDS: &[Command] = &[
     row!(["logs", "container logs"], "Commands", "Show what a container has written", "[OPTIONS] CONTAINER", ONE, logs::logs),
     row!(["stop", "container stop"], "Commands", "Ask containers to end, then make them", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::stop),
     row!(["rm", "container rm", "container remove"], "Commands", "Remove containers", "[OPTIONS] CONTAINER [CONTAINER...]", SOME, containers::rm),
+    row!(["pull", "image pull"], "Common", "Fetch an image from a registry", "[OPTIONS] NAME[:TAG|@DIGEST]", ONE, pull::pull),
+    row!(["push", "image push"], "Common", "Send an image to a registry", "[OPTIONS] NAME[:TAG]", ONE, push::push),
     row!(["images", "image ls", "image list"], "Common", "List images", "[OPTIONS] [REPOSITORY[:TAG]]", UP_TO_ONE, images::images),
+    row!(["login"], "Common", "Log in to a registry", "[OPTIONS] [SERVER]", UP_TO_ONE, login::login),
+    row!(["logout"], "Common", "Forget the credentials of a registry", "[SERVER]", UP_TO_ONE, login::logout),
+    row!(["search"], "Common", "Search for images", "[OPTIONS] TERM", ONE, search::search),
     row!(["load", "image load"], "Commands", "Load images from an archive (docker save, OCI layout)", "[OPTIONS]", NONE, archives::load),
     row!(["save", "image save"], "Commands", "Save images to an archive", "[OPTIONS] IMAGE [IMAGE...]", SOME, archives::save),
     row!(["import", "image import"], "Commands", "Make an image of an archive of a root file system", "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", SOME, making::import),
@@ -160,10 +165,6 @@ pub const UNBUILT: &[&str] = &[
     "container cp",
     "cp",
     "image build",
-    "image pull",
-    "image push",
-    "login",
-    "logout",
     "manifest",
     "network connect",
     "network create",
@@ -173,9 +174,6 @@ pub const UNBUILT: &[&str] = &[
     "network rm",
     "node",
     "plugin",
-    "pull",
-    "push",
-    "search",
     "secret",
     "service",
     "stack",

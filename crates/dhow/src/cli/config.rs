@@ -24,6 +24,8 @@ pub struct ConfigFile {
     #[serde(rename = "HttpHeaders")]
     http_headers: Option<BTreeMap<String, String>>,
     proxies: Option<BTreeMap<String, Proxies>>,
+    creds_store: Option<String>,
+    cred_helpers: Option<BTreeMap<String, String>>,
 }
 
 /// Proxies that containers are told of.
@@ -114,6 +116,18 @@ impl ConfigFile {
         self.prune_filters.as_deref().unwrap_or_default()
     }
 
+    /// The name of the program that keeps the credentials of a registry, if one does: its own, else that of all.
+    pub fn helper(&self, registry: &str) -> Option<&str> {
+        let own = self.cred_helpers.as_ref().and_then(|all| all.get(registry));
+        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Whether it names any such program.
+    pub fn has_helpers(&self) -> bool {
+        self.creds_store.as_ref().is_some_and(|s| !s.is_empty())
+            || self.cred_helpers.as_ref().is_some_and(|h| !h.is_empty())
+    }
+
     /// Variables that new containers have, unless they are given others: what is set for the daemon at `host`, else what
     /// is set for all.
     pub fn proxies(&self, host: &str) -> Vec<(&'static str, &str)> {
@@ -141,19 +155,52 @@ pub fn or_configured(given: Option<&str>, setting: Setting) -> Option<String> {
 
 /// Writes `currentContext` down, or takes it away; everything else in the file stays as it was. All or nothing.
 pub fn set_context(name: Option<&str>) -> Result<()> {
-    let path = directory().join("config.json");
-    let before = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+    change(&directory().join("config.json"), |before| with_context(before, name)).map(drop)
+}
+
+/// The text of the file, if it is there.
+pub fn text(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => bail!("open {}: {error}", path.display()),
-    };
-    let text = with_context(before.as_deref().unwrap_or("{}"), name)
-        .with_context(|| format!("{} is no settings file: mend or remove it", path.display()))?;
-    let mode = match std::fs::metadata(&path) {
+    }
+}
+
+/// Changes the text of the file; whether that made a difference. All or nothing; who changes it at the same time waits, so
+/// that nobody's change is lost.
+pub fn change(path: &Path, with: impl FnOnce(&str) -> Result<String>) -> Result<bool> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut private = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(private.recursive(true), 0o700);
+    private.create(folder).with_context(|| format!("mkdir {}", folder.display()))?;
+    // The folder stands for the file, which is another one after each change. Freed when it is closed.
+    let lock = std::fs::File::open(folder).with_context(|| format!("open {}", folder.display()))?;
+    lock.lock().with_context(|| format!("lock {}", folder.display()))?;
+    let before = text(path)?.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| "{}".to_owned());
+    let after = with(&before).with_context(|| format!("{} is no settings file: mend or remove it", path.display()))?;
+    if after == before {
+        return Ok(false);
+    }
+    let mode = match std::fs::metadata(path) {
         Ok(there) => there.permissions(),
         Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o600),
     };
-    write_whole(&path, text.as_bytes(), mode)
+    write_whole(&behind_links(path), after.as_bytes(), mode)?;
+    Ok(true)
+}
+
+/// So many links one behind the other are followed, as by the kernel.
+const MOST_LINKS: usize = 40;
+
+/// Where a link leads, also if there is nothing yet.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut place = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = std::fs::read_link(&place) else { break };
+        place = place.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    place
 }
 
 /// A file that is there with all of its content, or as it was before; also after a power cut.
@@ -176,19 +223,41 @@ fn with_context(before: &str, name: Option<&str>) -> Result<String> {
         let value = RawValue::from_string(serde_json::to_string(name)?)?;
         fields.0.push(("currentContext".to_owned(), value));
     }
-    if fields.0.is_empty() {
-        return Ok("{}".to_owned());
+    fields.text(0)
+}
+
+/// The text of the file with this value for a setting, at its place if it has one.
+pub fn with_field(before: &str, name: &str, value: Option<Box<RawValue>>) -> Result<String> {
+    let mut fields: Fields = serde_json::from_str(before)?;
+    let at = fields.0.iter().position(|(field, _)| field == name);
+    match (at, value) {
+        (Some(at), Some(value)) => fields.0[at].1 = value,
+        (Some(at), None) => drop(fields.0.remove(at)),
+        (None, Some(value)) => fields.0.push((name.to_owned(), value)),
+        (None, None) => {}
     }
-    let lines: Vec<String> = fields
-        .0
-        .iter()
-        .map(|(field, value)| Ok(format!("\t{}: {}", serde_json::to_string(field)?, value.get())))
-        .collect::<Result<_>>()?;
-    Ok(format!("{{\n{}\n}}", lines.join(",\n")))
+    fields.text(0)
 }
 
 /// Fields in the order and the spelling in which they were.
-struct Fields(Vec<(String, Box<RawValue>)>);
+#[derive(Default)]
+pub struct Fields(pub Vec<(String, Box<RawValue>)>);
+
+impl Fields {
+    /// As text, so deep inside of another object.
+    pub fn text(&self, depth: usize) -> Result<String> {
+        if self.0.is_empty() {
+            return Ok("{}".to_owned());
+        }
+        let tabs = "\t".repeat(depth);
+        let lines: Vec<String> = self
+            .0
+            .iter()
+            .map(|(field, value)| Ok(format!("{tabs}\t{}: {}", serde_json::to_string(field)?, value.get())))
+            .collect::<Result<_>>()?;
+        Ok(format!("{{\n{}\n{tabs}}}", lines.join(",\n")))
+    }
+}
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -87,7 +87,7 @@ mod tests {
         let env = find("flags", "env");
         assert_eq!((&env["short"], &env["state"], &env["many"]), (&json!("e"), &json!("works"), &json!(true)));
         assert_eq!(find("flags", "rootfs")["state"], "dhow's own");
-        assert_eq!(find("flags", "pull")["state"], "some values");
+        assert_eq!(find("flags", "platform")["state"], "some values");
         assert_eq!(find("refused", "gpus")["state"], "refused");
         // Nothing is left without a word about it.
         for flag in commands.iter().flat_map(|c| c["flags"].as_array().unwrap()) {

@@ -21,6 +21,11 @@ pub fn note(text: impl AsRef<str>) {
     let _ = err.write_all((text.as_ref().to_owned() + "\n").as_bytes());
 }
 
+/// Text on standard error as it is, in one piece.
+pub fn err_out(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// What the system says, as programs of Go say it, which people look up: `no such file or directory`, without a number.
 pub fn system_words(text: &str) -> String {
     let Some((before, behind)) = text.split_once(" (os error ") else { return text.to_owned() };

@@ -33,6 +33,7 @@ pub fn all() -> String {
          \nRun 'dhow COMMAND --help' for more information on a command.\n\
          \nTry it:\n  dhow run --rm dhow/hello                     a tiny program that says what happened\n  \
          dhow run --rm -it --rootfs /:O bash          this machine's own files, copy-on-write\n  \
+         dhow run --rm -it alpine sh                  an image from a registry, fetched if it is not here\n  \
          dhow load -i FILE && dhow run -it IMAGE      an image from `docker save`\n",
     );
     text

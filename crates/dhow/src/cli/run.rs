@@ -1,15 +1,16 @@
 //! `run` and `create`.
 
 use super::context::Context;
+use super::progress::To;
 use super::session::{End, Session, hold_signals};
-use super::{Exit, config, keys, names, output, terminal};
+use super::{Exit, config, credentials, keys, names, output, pull, terminal};
 use crate::flags::container::ContainerFlags;
 use crate::flags::request::{self, Caller};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, WaitResponse};
 use dhow_client::{Client, Error, query};
-use dhow_types::Cause;
+use dhow_types::{Cause, Reference};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -53,6 +54,9 @@ pub struct CreateArgs {
 pub fn engine_failed(command: &str, error: &anyhow::Error) -> anyhow::Error {
     let text = output::system_words(&format!("{error:#}"));
     output::note(format!("dhow: {text}\n\nRun 'dhow {command} --help' for more information"));
+    if error.is::<NotFetched>() {
+        return Exit(ENGINE_FAILED).into();
+    }
     let cause = error.downcast_ref::<Error>().and_then(Error::cause).and_then(Cause::parse);
     Exit(cause.map_or_else(|| code_of_words(&text), code_of)).into()
 }
@@ -129,22 +133,32 @@ fn create_container(
     if document.config.image.is_empty() && document.host_config.rootfs.is_none() {
         anyhow::bail!("invalid reference format");
     }
-    let path = format!(
-        "/containers/create{}",
-        query::build(&[("name", flags.name.clone()), ("platform", flags.platform.clone())])
-    );
-    let made: ContainerCreateResponse = context
-        .with_daemon(client, |c| c.post(&path, document))
-        .map_err(|e| match e.downcast_ref::<Error>() {
-            Some(Error::Api { status: 404, message, .. }) if message.contains("No such image") && flags.pull != "never" => anyhow::anyhow!(
-                "{message}\nThere is no registry client yet: load the image by `dhow load -i FILE` (from `docker save`); `dhow images` lists what is there"
-            ),
-            Some(Error::Api { status: 409, message, cause }) if message.contains("is already in use by container") => {
-                let message = name_taken(client, message, flags.name.as_deref().unwrap_or_default());
-                Error::Api { status: 409, message, cause: cause.clone() }.into()
+    let platform = pull::platform(flags.platform.as_deref());
+    let path =
+        format!("/containers/create{}", query::build(&[("name", flags.name.clone()), ("platform", platform.clone())]));
+    let image = Some(&document.config.image).filter(|_| document.host_config.rootfs.is_none());
+    let fetched = |quiet: bool| image.map_or(Ok(()), |image| fetch(context, image, flags, platform.clone(), quiet));
+    if flags.pull == "always" {
+        fetched(flags.quiet)?;
+    }
+    let make = || context.with_daemon(client, |c| c.post::<ContainerCreateResponse>(&path, document));
+    let made = match make() {
+        Err(error) if flags.pull == "missing" && is_missing(&error) && named(image).is_some() => {
+            if let Some(reference) = named(image).filter(|_| !flags.quiet) {
+                output::note(format!("Unable to find image '{}' locally", reference.familiar()));
             }
-            _ => names::reference(e),
-        })?;
+            fetched(flags.quiet)?;
+            make()
+        }
+        made => made,
+    };
+    let made = made.map_err(|e| match e.downcast_ref::<Error>() {
+        Some(Error::Api { status: 409, message, cause }) if message.contains("is already in use by container") => {
+            let message = name_taken(client, message, flags.name.as_deref().unwrap_or_default());
+            Error::Api { status: 409, message, cause: cause.clone() }.into()
+        }
+        _ => names::reference(e),
+    })?;
     for warning in &made.warnings {
         output::note(format!("WARNING: {warning}"));
     }
@@ -152,6 +166,44 @@ fn create_container(
         file.write(&made.id)?;
     }
     Ok(made)
+}
+
+/// Whether it was the image that the daemon did not have.
+fn is_missing(error: &anyhow::Error) -> bool {
+    let said = error.downcast_ref::<Error>();
+    matches!(said, Some(Error::Api { status: 404, message, .. }) if message.contains("No such image"))
+}
+
+/// The name of an image, if it is one that a registry may know.
+fn named(image: Option<&String>) -> Option<Reference> {
+    image?.parse::<Reference>().ok().map(Reference::or_latest)
+}
+
+/// The image could not be fetched: no program failed, whatever words a registry has for it.
+#[derive(Debug)]
+struct NotFetched(String);
+
+impl std::fmt::Display for NotFetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotFetched {}
+
+/// Has the daemon fetch the image.
+fn fetch(context: &Context, image: &str, flags: &ContainerFlags, platform: Option<String>, quiet: bool) -> Result<()> {
+    let fetched = || {
+        pull::without_signatures(flags.disable_content_trust)?;
+        let reference = pull::named(image, false, true)?;
+        let header = credentials::header_or_error(credentials::names::of_domain(reference.domain()))?;
+        let request = pull::Request { reference: &reference, all_tags: false, platform };
+        match request.send(context, header, if quiet { To::Nowhere } else { To::Stderr })? {
+            Some(error) => bail!(error),
+            None => Ok(()),
+        }
+    };
+    fetched().map_err(|error| NotFetched(format!("{error:#}")).into())
 }
 
 /// The file of `--cidfile`: made before the container, so that there is none without its file; gone if nothing was

@@ -1,6 +1,6 @@
 //! The caller's terminal: its size, and raw mode that is always undone.
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
@@ -44,5 +44,33 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // Nothing can be done about a terminal that is gone.
         let _ = tcsetattr(std::io::stdin().as_fd(), OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Standard input's terminal does not show what is typed, until dropped.
+pub struct Silent {
+    before: Termios,
+}
+
+impl Silent {
+    /// Begins; an error if standard input is no terminal.
+    pub fn enter() -> std::io::Result<Self> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(stdin.as_fd())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin.as_fd(), OptionalActions::Now, &silent)?;
+        Ok(Self { before })
+    }
+
+    /// How the terminal was.
+    pub fn before(&self) -> &Termios {
+        &self.before
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin().as_fd(), OptionalActions::Now, &self.before);
     }
 }

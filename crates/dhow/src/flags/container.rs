@@ -24,7 +24,7 @@ pub struct ContainerFlags {
     /// Treat IMAGE as a directory of this machine; `DIR:O` puts a copy-on-write layer over it
     #[arg(long, help_heading = "General")]
     pub rootfs: bool,
-    /// When to fetch the image: `missing` or `never` (there is no registry client yet)
+    /// When to fetch the image: `always`, `missing` or `never`
     #[arg(long, value_name = "POLICY", default_value = "missing", help_heading = "General")]
     pub pull: String,
     /// Platform that the image must have (os/arch)
@@ -49,8 +49,8 @@ pub struct ContainerFlags {
     #[arg(long, default_value = "no", help_heading = "General")]
     pub restart: String,
     /// Don't verify the image's signature (without effect: none is looked at)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, hide = true)]
-    pub disable_content_trust: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, hide_possible_values = true, hide = true)]
+    pub disable_content_trust: Option<bool>,
     /// Let the container reach this daemon: its socket as /var/run/docker.sock
     #[arg(long, help_heading = "General")]
     pub use_api_socket: bool,

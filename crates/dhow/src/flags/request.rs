@@ -135,11 +135,10 @@ fn refuse(flags: &ContainerFlags) -> Result<()> {
         bail!("invalid logging opts for driver none");
     }
     match flags.pull.as_str() {
-        "" | "missing" | "never" => {}
-        "always" => bail!("--pull always: dhow has no registry client yet; load images by `dhow load -i FILE`"),
+        "" | "always" | "missing" | "never" => {}
         other => bail!("invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""),
     }
-    if !flags.disable_content_trust {
+    if flags.disable_content_trust == Some(false) {
         bail!("--disable-content-trust=false: signatures of images can't be verified; leave the flag out");
     }
     Ok(())
@@ -378,7 +377,7 @@ mod tests {
         for (line, part) in [
             ("--restart :3 x", "no policy provided before colon"),
             ("--restart always --rm x", "cannot specify both --restart and --rm"),
-            ("--pull always x", "--pull always"),
+            ("--pull often x", "must be one of \"always\", \"missing\" or \"never\""),
             ("--network a --network bridge x", "both user-defined and non-user-defined"),
             ("--disable-content-trust=false x", "can't be verified"),
             ("--add-host nope x", "usage"),

@@ -29,6 +29,7 @@ const HIDDEN: &[(&str, &str)] =
     &[("run create", "net"), ("run create", "dns-opt"), ("run create", "net-alias"), ("stop restart", "time")];
 
 const WINDOWS: &str = "it is for Windows containers only";
+const TRUST: &str = "`true`: signatures of images are not looked at";
 const SOCKETS: &str = "`host=unix:///PATH` and `from=CONTEXT`: there is no TLS";
 const CHECKPOINTS: &str = "there are no checkpoints";
 
@@ -45,7 +46,8 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
             "there are no device drivers (CDI, NVIDIA) yet: give the device files by --device, and the libraries by -v",
         ),
     ),
-    ("run create", "disable-content-trust", State::Partly("`true`: signatures of images are not looked at")),
+    ("run create", "disable-content-trust", State::Partly(TRUST)),
+    ("pull push", "disable-content-trust", State::Partly(TRUST)),
     ("run create", "kernel-memory", State::Idle("the kernel has no such limit any more: use --memory")),
     ("run create", "isolation", State::Partly("`default`, as on every Linux")),
     ("run create", "ip", State::Partly(USER_NETWORKS)),
@@ -72,12 +74,15 @@ const NOT_WHOLE: &[(&str, &str, State)] = &[
         State::Partly("`bridge`, `host`, `none` and `container:NAME`; networks of one's own are not built yet"),
     ),
     ("run create", "platform", State::Partly("chooses among what was loaded; nothing is emulated")),
-    ("run create", "pull", State::Partly("`missing` and `never`: there is no registry client yet")),
     ("run create", "runtime", State::Partly("`dhow` and `runc`, which is the same")),
     ("run create", "storage-opt", State::Refused("the store has no limit for the files of one container")),
     ("run create", "userns", State::Partly("`host`: user namespaces are not built yet")),
     ("run create", "volume-driver", State::Partly("`local`")),
-    ("run create", "use-api-socket", State::Partly("the socket is mounted; there are no logins to pass on yet")),
+    (
+        "run create",
+        "use-api-socket",
+        State::Partly("the socket is mounted; credentials for registries are not passed on"),
+    ),
     ("context create", "docker", State::Partly(SOCKETS)),
     ("context update", "docker", State::Partly(SOCKETS)),
     ("history", "platform", State::Refused("an image here is for one platform: there is nothing to choose from")),

@@ -34,7 +34,7 @@ pub(super) async fn pull(
         }
     };
     let target = platform.cloned().unwrap_or_else(Platform::best_host);
-    let pulling = TransferEvent::status(shown, format!("Pulling from {}", reference.familiar_name()));
+    let pulling = TransferEvent::status(shown, format!("Pulling from {}", reference.path()));
     let names = |top: Digest| {
         let by_digest = reference.with_digest(top);
         match (reference.digest(), reference.tag()) {
@@ -243,12 +243,7 @@ async fn layers(
         for (reservation, layer) in reserve.await? {
             wanted.push(layer.clone());
             let flight = core.flights.join(core, repository, &layer, reservation);
-            let (teller, hold) = (teller.clone(), hold.clone());
-            flights.spawn(async move {
-                show::follow(flight, layer.clone(), teller).await?;
-                // At once, so that nobody takes it for waste; the next round sees whether somebody did.
-                blocking(move || hold.layer(&layer)).await
-            });
+            flights.spawn(show::follow(flight, layer, teller.clone()));
         }
         // The first failure is the one that is told; the others are called off by it.
         while let Some(landed) = flights.join_next().await {

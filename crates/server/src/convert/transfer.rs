@@ -7,7 +7,13 @@ use dhow_engine::view::TransferEvent;
 pub(crate) fn line(event: TransferEvent) -> api::JsonMessage {
     let size = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     match event {
-        TransferEvent::Status { id, text } => api::JsonMessage { id, status: text, ..Default::default() },
+        TransferEvent::Status { id, text } => {
+            // Clients give a line of its own to what has a progress, be it an empty one, and know by it that the line may
+            // change. What is said of the whole image under its tag has none.
+            let of_a_part = !id.is_empty() && !text.starts_with("Pulling from ");
+            let progress_detail = of_a_part.then(api::ProgressDetail::default);
+            api::JsonMessage { id, status: text, progress_detail, ..Default::default() }
+        }
         TransferEvent::Progress { id, action, current, total } => api::JsonMessage {
             id,
             status: action.to_owned(),
@@ -37,7 +43,14 @@ mod tests {
         let pushed = TransferEvent::Pushed { tag: "latest".into(), digest: Digest::of(b""), size: 7 };
         for (event, want) in [
             (TransferEvent::line("x"), r#"{"status":"x"}"#.to_owned()),
-            (TransferEvent::status("abc", "Pull complete"), r#"{"status":"Pull complete","id":"abc"}"#.to_owned()),
+            (
+                TransferEvent::status("abc", "Pull complete"),
+                r#"{"status":"Pull complete","progressDetail":{},"id":"abc"}"#.to_owned(),
+            ),
+            (
+                TransferEvent::status("latest", "Pulling from x"),
+                r#"{"status":"Pulling from x","id":"latest"}"#.to_owned(),
+            ),
             (progress, r#"{"status":"Downloading","progressDetail":{"current":1,"total":2},"id":"abc"}"#.to_owned()),
             (pushed, format!(r#"{{"aux":{{"Digest":"{}","Size":7,"Tag":"latest"}}}}"#, Digest::of(b""))),
             (TransferEvent::Failed(Error::system("no")), r#"{"errorDetail":{"message":"no"},"error":"no"}"#.to_owned()),

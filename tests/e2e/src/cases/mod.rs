@@ -18,9 +18,7 @@ mod health;
 mod hostile_registry;
 mod images;
 mod images_ls;
-mod interop;
 mod interrupted;
-mod interrupted_pushes;
 mod layers;
 mod layout;
 mod lifecycle;
@@ -36,9 +34,9 @@ mod overlay;
 mod parity;
 mod pause;
 mod prune;
-mod pull;
 mod recovery;
 mod registries;
+mod registry_cli;
 mod restarts;
 mod run;
 mod security;
@@ -92,11 +90,9 @@ pub fn all() -> Vec<Case> {
         overlay::cases(),
         archive::cases(),
         registries::cases(),
+        registry_cli::cases(),
         hostile_registry::cases(),
         interrupted::cases(),
-        pull::cases(),
-        interrupted_pushes::cases(),
-        interop::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),

@@ -56,7 +56,7 @@ const ANY: Names = Names::Containers(&[]);
 /// Values of flags that are words.
 const VALUES: &[(&str, &[&str])] = &[
     ("restart", &["no", "always", "on-failure", "unless-stopped"]),
-    ("pull", &["missing", "never"]),
+    ("pull", &["always", "missing", "never"]),
     ("log-driver", &["json-file", "local", "syslog", "journald", "none"]),
     ("isolation", &["default"]),
     ("ipc", &["private", "shareable", "host", "none"]),
