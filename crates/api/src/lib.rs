@@ -20,6 +20,7 @@ pub mod image;
 pub mod mount;
 pub mod network;
 pub mod progress;
+pub mod remote;
 pub mod space;
 pub mod stdcopy;
 pub mod system;

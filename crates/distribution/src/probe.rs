@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::net::{IpAddr, SocketAddr};
 
 /// One that a pull would ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     index: usize,
     /// The root of its API.
@@ -39,7 +39,7 @@ pub struct Place {
 }
 
 /// What it says to `GET /v2/` without a proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ping {
     /// The answer's status.
     pub status: u16,

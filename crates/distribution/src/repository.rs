@@ -82,6 +82,11 @@ impl Registries {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// How often something that might pass is tried.
+    pub fn attempts(&self) -> u32 {
+        self.inner.settings.bounds.attempts
+    }
+
     /// The repository of `name`. Certificates and `hosts.toml` are read now, so that a change counts at once.
     pub async fn repository(
         &self,

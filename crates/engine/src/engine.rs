@@ -8,6 +8,7 @@ use crate::core::{Core, blocking};
 use crate::events::{self, EventStream, EventsRequest};
 use crate::pull::{self, PullRequest, TransferStream};
 use crate::push::{self, PushRequest};
+use crate::remote::{self, RemoteRequest};
 use crate::settings::Settings;
 use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
@@ -269,6 +270,30 @@ impl Engine {
     /// Brings images to a registry; what happens comes through the stream. Whoever drops it calls the push off.
     pub async fn push(&self, request: PushRequest) -> Result<TransferStream> {
         push::push(&self.core, request).await
+    }
+    /// An image as its registry has it. `referrers` asks for what refers to it, of one type or of all.
+    pub async fn remote_image(
+        &self,
+        request: RemoteRequest,
+        referrers: Option<Option<String>>,
+    ) -> Result<remote::inspect::RemoteImage> {
+        remote::inspect::inspect(&self.core, request, referrers).await
+    }
+    /// Goes the way of a pull and says what is wrong on it. That it finds nothing is no failure.
+    pub async fn image_check(&self, request: RemoteRequest) -> remote::judge::Report {
+        remote::check(&self.core, request).await
+    }
+    /// Copies images from registry to registry. Whoever drops the stream calls the copy off.
+    pub fn copy_image(&self, request: remote::copy::CopyRequest) -> Result<TransferStream> {
+        remote::copy::copy(&self.core, request)
+    }
+    /// A manifest or list as its registry has it.
+    pub async fn manifests(&self, request: remote::manifests::ManifestRequest) -> Result<remote::manifests::Manifests> {
+        remote::manifests::read(&self.core, request).await
+    }
+    /// Puts a list of manifests; gives the digests of the images that went before it, and its own.
+    pub async fn push_list(&self, push: remote::manifests::ListPush) -> Result<(Vec<Digest>, Digest)> {
+        remote::manifests::push(&self.core, push).await
     }
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {

@@ -32,6 +32,7 @@ mod push;
 mod reach;
 mod record;
 mod registry;
+pub mod remote;
 mod seccomp;
 pub mod settings;
 mod shown;

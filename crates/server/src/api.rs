@@ -5,7 +5,9 @@ use crate::connection::Answer;
 use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
-use crate::routes::{archives, audit, check, containers, events, execs, images, networks, prune, push, stats, system};
+use crate::routes::{
+    archives, audit, check, containers, events, execs, images, manifests, networks, prune, push, remote, stats, system,
+};
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
 use dhow_types::{Error, Result};
@@ -146,6 +148,11 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ImageHistory => audit::history(engine, call).await,
         Route::ImageDiff => audit::image_diff(engine, call).await,
         Route::ImageTree => audit::tree(engine).await,
+        Route::RemoteInspect => remote::inspect(engine, call).await,
+        Route::RemoteCheck => remote::check(engine, call).await,
+        Route::RemoteCopy => remote::copy(engine, call).await,
+        Route::ManifestRead => manifests::read(engine, call).await,
+        Route::ManifestPush => manifests::push(engine, call).await,
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
         Route::ImageLoad => archives::load(engine, call).await,

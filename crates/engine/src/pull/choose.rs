@@ -1,7 +1,7 @@
 //! Which manifest of an index is meant for a platform: Docker's rule, which is containerd's. Pure.
 
-use dhow_types::Platform;
-use dhow_types::image::{Descriptor, Index};
+use dhow_types::image::{Descriptor, Index, Manifest, media_type};
+use dhow_types::{Error, Platform, Result};
 
 /// The manifests that run on `wanted`, the best first. Those that say nothing of their platform come last.
 pub(crate) fn candidates<'a>(index: &'a Index, wanted: &Platform) -> Vec<&'a Descriptor> {
@@ -30,6 +30,28 @@ pub(crate) fn nothing_for(index: &Index, asked: Option<&Platform>) -> String {
     }
     let offered = if offered.is_empty() { "no image".to_owned() } else { offered.join(", ") };
     format!("no matching manifest for {wanted} in the manifest list entries: it has {offered}")
+}
+
+/// Whether an index's entry is a manifest or an index; others are to be passed over.
+pub(crate) fn is_document(descriptor: &Descriptor) -> bool {
+    let known =
+        [media_type::OCI_MANIFEST, media_type::OCI_INDEX, media_type::DOCKER_MANIFEST, media_type::DOCKER_INDEX];
+    descriptor.media_type.is_empty() || known.contains(&descriptor.media_type.as_str())
+}
+
+/// Fails unless it is an image's manifest, in Docker's words.
+pub(crate) fn check_kind(manifest: &Manifest) -> Result<()> {
+    let kind = manifest.config.media_type.as_str();
+    match kind {
+        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG | "" => Ok(()),
+        _ => {
+            let class = match kind {
+                "application/vnd.docker.plugin.v1+json" => "plugin",
+                _ => "unknown",
+            };
+            Err(Error::invalid(format!("Encountered remote {kind:?}({class}) when fetching: it is not an image")))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! One image: resolved, its layers brought, named.
 
-use super::choose::{candidates, nothing_for};
+use super::choose::{candidates, check_kind, is_document, nothing_for};
 use super::{Teller, show};
 use crate::core::{Core, blocking};
 use crate::view::TransferEvent;
 use dhow_distribution::{Fetched, Repository, Wanted};
 use dhow_store::{Hold, ReceivedImage, WantedLayer};
-use dhow_types::image::{Descriptor, Document, Manifest, media_type};
+use dhow_types::image::{Document, Manifest};
 use dhow_types::{Digest, Error, ErrorKind, ImageConfig, Platform, Reference, Result};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -85,6 +85,16 @@ async fn is_known(core: &Arc<Core>, reference: &Reference) -> Result<bool> {
     blocking(move || core.store.is_named(&reference)).await
 }
 
+/// The manifest for the platform, its digest and its bytes.
+pub(crate) async fn choose_manifest(
+    repository: &Repository,
+    fetched: Fetched,
+    asked: Option<&Platform>,
+    target: &Platform,
+) -> Result<(Manifest, Digest, Vec<u8>)> {
+    choose(repository, fetched, asked, target, 0).await
+}
+
 /// The manifest for the platform, by way of indexes.
 async fn choose(
     repository: &Repository,
@@ -118,28 +128,6 @@ async fn choose(
         }
     }
     Err(nothing())
-}
-
-/// Whether an index's entry is a manifest or an index; others are to be passed over.
-fn is_document(descriptor: &Descriptor) -> bool {
-    let known =
-        [media_type::OCI_MANIFEST, media_type::OCI_INDEX, media_type::DOCKER_MANIFEST, media_type::DOCKER_INDEX];
-    descriptor.media_type.is_empty() || known.contains(&descriptor.media_type.as_str())
-}
-
-/// Fails unless it is an image's manifest, in Docker's words.
-fn check_kind(manifest: &Manifest) -> Result<()> {
-    let kind = manifest.config.media_type.as_str();
-    match kind {
-        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG | "" => Ok(()),
-        _ => {
-            let class = match kind {
-                "application/vnd.docker.plugin.v1+json" => "plugin",
-                _ => "unknown",
-            };
-            Err(Error::invalid(format!("Encountered remote {kind:?}({class}) when fetching: it is not an image")))
-        }
-    }
 }
 
 /// Brings what is missing of an image, and names it.

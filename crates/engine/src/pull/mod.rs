@@ -3,13 +3,14 @@
 //! [`choose`] (pure) says which manifest of an index is meant, [`flight`] brings one layer for all who want it, [`show`]
 //! tells a client what becomes of it. HTTP and the protocol are `dhow_distribution`'s, bytes on disk the store's.
 
-mod choose;
+pub(crate) mod choose;
 mod feed;
 mod flight;
 mod image;
 mod show;
 
 pub(crate) use flight::Flights;
+pub(crate) use image::choose_manifest;
 
 use crate::core::{Core, blocking};
 use crate::images;
@@ -49,6 +50,10 @@ pub struct TransferStream {
 pub(crate) struct Teller(pub(crate) mpsc::Sender<TransferEvent>);
 
 impl Teller {
+    /// One who tells it there.
+    pub(crate) fn new(to: mpsc::Sender<TransferEvent>) -> Self {
+        Self(to)
+    }
     /// Tells it, as soon as the client takes it.
     pub(crate) async fn tell(&self, event: TransferEvent) {
         // Without a client the pull ends soon.

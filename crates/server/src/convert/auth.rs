@@ -8,6 +8,8 @@ use dhow_engine::Credentials;
 use http::header::HeaderMap;
 use serde::Deserialize;
 
+/// Who the user is at the registry that an image is copied to.
+pub(crate) const TARGET_HEADER: &str = "x-registry-auth-target";
 /// The header's name.
 pub(crate) const HEADER: &str = "x-registry-auth";
 /// Its longest value: a token may be long.
@@ -60,9 +62,18 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials {
     auth(headers).map(AuthConfig::credentials).unwrap_or_default()
 }
 
+/// The same of another header.
+pub(crate) fn credentials_in(headers: &HeaderMap, header: &str) -> Credentials {
+    auth_in(headers, header).map(AuthConfig::credentials).unwrap_or_default()
+}
+
 /// What the header says, if it says anything.
 pub(crate) fn auth(headers: &HeaderMap) -> Option<AuthConfig> {
-    let text = headers.get(HEADER)?.to_str().ok()?.trim();
+    auth_in(headers, HEADER)
+}
+
+fn auth_in(headers: &HeaderMap, header: &str) -> Option<AuthConfig> {
+    let text = headers.get(header)?.to_str().ok()?.trim();
     if text.is_empty() || text.len() > MAX {
         return None;
     }

@@ -69,6 +69,15 @@ pub(crate) struct Inspect {
     legacy_config: Option<LegacyConfig>,
 }
 
+impl Inspect {
+    /// Of an image that is in no store here: nobody keeps its layers.
+    pub(crate) fn of_nowhere(mut self) -> Self {
+        self.image.graph_driver = api::GraphDriver::default();
+        self.image.metadata = api::ImageMetadata::default();
+        self
+    }
+}
+
 /// What is to be said about an image.
 pub(crate) fn inspect(view: ImageView, version: ApiVersion) -> Result<Inspect> {
     let document: Document = match &view.document {
