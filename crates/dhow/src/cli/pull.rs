@@ -50,7 +50,11 @@ pub fn pull(context: &Context, args: PullArgs) -> Result<i32> {
 
 /// The name of a repository, or of an image in it: its tag is `latest` if none is said.
 pub fn named(name: &str, all_tags: bool, quiet: bool) -> Result<Reference> {
-    let reference: Reference = name.parse().map_err(|e: dhow_types::Error| anyhow::anyhow!("{e}"))?;
+    let reference: Reference = name.parse().map_err(|e: dhow_types::Error| match e.to_string() {
+        // To Docker's client it is all one grammar.
+        said if said.starts_with("invalid digest") => anyhow::anyhow!("invalid reference format"),
+        said => anyhow::anyhow!(said),
+    })?;
     let bare = reference.tag().is_none() && reference.digest().is_none();
     match all_tags {
         true if !bare => bail!("tag can't be used with --all-tags/-a"),
@@ -149,6 +153,7 @@ mod tests {
             ("busybox:1", true, "tag can't be used with --all-tags/-a"),
             ("Busybox", false, "must be lowercase"),
             ("a b", false, "invalid reference format"),
+            ("a@sha256:12", false, "invalid reference format"),
         ] {
             let error = named(name, all_tags, true).unwrap_err().to_string();
             assert!(error.contains(part), "{name}: {error}");

@@ -22,19 +22,19 @@ super::cases!("registry_cli":
 );
 
 /// The client with settings of its own, and nothing of the caller's.
-struct Client<'a> {
+pub(super) struct Client<'a> {
     d: &'a Daemon,
     settings: PathBuf,
 }
 
 impl<'a> Client<'a> {
-    fn new(d: &'a Daemon) -> Result<Self> {
+    pub(super) fn new(d: &'a Daemon) -> Result<Self> {
         let settings = d.dir.path().join("settings");
         std::fs::create_dir(&settings)?;
         Ok(Self { d, settings })
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.d.command(words);
         for name in ["DOCKER_AUTH_CONFIG", "DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"] {
             command.env_remove(name);
@@ -43,27 +43,27 @@ impl<'a> Client<'a> {
         command
     }
 
-    fn run(&self, words: &[&str]) -> Result<Ran> {
+    pub(super) fn run(&self, words: &[&str]) -> Result<Ran> {
         Daemon::finish(
             self.command(words).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn()?,
         )
     }
 
-    fn ok(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn ok(&self, words: &[&str]) -> Result<String> {
         self.run(words)?.ok().with_context(|| format!("dhow {words:?}"))
     }
 
-    fn config(&self) -> PathBuf {
+    pub(super) fn config(&self) -> PathBuf {
         self.settings.join("config.json")
     }
 
-    fn configure(&self, document: &Value) -> Result<()> {
+    pub(super) fn configure(&self, document: &Value) -> Result<()> {
         Ok(std::fs::write(self.config(), document.to_string())?)
     }
 }
 
 /// `auth` of a user in config.json, and behind `Basic` on the wire.
-fn basic(user: &str, password: &str) -> String {
+pub(super) fn basic(user: &str, password: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
 }
 
@@ -198,7 +198,7 @@ fn run_fetches_what_is_missing(w: &World) -> Result<()> {
 }
 
 /// A helper that keeps its secrets in a directory, and writes down what it was asked.
-fn helper(dir: &Path, name: &str) -> Result<()> {
+pub(super) fn helper(dir: &Path, name: &str) -> Result<()> {
     let path = dir.join(format!("docker-credential-{name}"));
     let dir = dir.display();
     let text = format!(

@@ -256,9 +256,9 @@ fn argument(command: &str, n: usize, force: bool, out: &mut Wanted) {
         ("restart" | "wait" | "stats" | "update" | "container inspect", _) => Some(ANY),
         ("logs" | "diff" | "export" | "commit" | "port" | "rename", 0) => Some(ANY),
         ("inspect", _) => Some(Names::Objects),
-        ("save" | "rmi" | "image inspect", _) | ("history" | "images" | "tag", 0) | ("image diff", 0 | 1) => {
-            Some(Names::Images)
-        }
+        ("save" | "rmi" | "image inspect", _)
+        | ("history" | "images" | "tag" | "push" | "pull", 0)
+        | ("image diff", 0 | 1) => Some(Names::Images),
         ("context use" | "context update", 0) | ("context rm" | "context inspect", _) => Some(Names::Contexts),
         ("context export", 0) => Some(Names::Contexts),
         ("volume rm" | "volume inspect", _) => Some(Names::Volumes),
@@ -310,6 +310,9 @@ mod tests {
             ("-H unix:///x image rm ", Some(Names::Images), Files::No),
             ("nope ", None, Files::No),
             ("ps ", None, Files::No),
+            ("push -q ", Some(Names::Images), Files::No),
+            ("image pull ", Some(Names::Images), Files::No),
+            ("logout ", None, Files::No),
         ] {
             let got = of(line);
             assert_eq!((got.names, got.files), (names, files), "{line:?}");
