@@ -20,6 +20,7 @@ pub mod image;
 pub mod mount;
 pub mod network;
 pub mod progress;
+pub mod registry;
 pub mod remote;
 pub mod space;
 pub mod stdcopy;
@@ -53,6 +54,7 @@ pub use network::{
     NetworkingConfig, PortBinding, PortMap,
 };
 pub use progress::{ErrorDetail, JsonMessage, ProgressDetail};
+pub use registry::{AuthResponse, DistributionInspect, SearchResult};
 pub use space::{
     BuildCache, BuildCacheDiskUsage, ContainersDiskUsage, DiskUsage, ImagesDiskUsage, LogUsage, LogsDiskUsage,
     PruneReport, PrunedItem, StoreDiskUsage, Volume, VolumeUsageData, VolumesDiskUsage,

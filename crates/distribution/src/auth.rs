@@ -135,7 +135,7 @@ impl Memory {
             return Err(cause.clone());
         }
         let limit = asker.transport.bounds.document;
-        let fetch = token::fetch(asker.transport, &realm, asker.scopes, credentials);
+        let fetch = token::fetch(asker.transport, &realm, asker.scopes, credentials, false);
         let fetched = tokio::time::timeout(limit, fetch).await.unwrap_or(Err(Cause::Slow(limit)));
         match fetched {
             Ok(token) => {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The largest answer of a token server.
 pub(crate) const MAX_TOKEN: usize = 1 << 20;
+/// The largest answer of an index to a search.
+pub(crate) const MAX_SEARCH: usize = 4 << 20;
 /// How much of an error's body is read.
 pub(crate) const MAX_ERROR: usize = 64 << 10;
 /// How often one blob may break off and go on, however much came in between.

@@ -124,31 +124,11 @@ impl Registries {
                 others: Vec::new(),
             })
         };
-        let settings = &self.inner.settings;
-        let mut hosts = vec![host_of(name.domain()).to_owned()];
-        hosts.extend(settings.mirrors.get(name.domain()).into_iter().flatten().map(|m| m.origin().authority()));
-        let mut weak = BTreeSet::new();
-        for host in hosts {
-            if settings.insecure.names(&host)
-                || settings.insecure.covers(&addresses(&host, settings.bounds.connect).await)
-            {
-                weak.insert(host);
-            }
-        }
-        if trusted {
-            weak.insert(host_of(name.domain()).to_owned());
-        }
-        // Docker Hub itself never is, whatever its name resolves to.
-        weak.remove(host_of("docker.io"));
-        let list = endpoints(name.domain(), settings, &|host| weak.contains(host)).map_err(wrong)?;
-        let system = self.inner.system.get_or_init(|| roots::system(&settings.roots));
+        let list = self.endpoints(name.domain(), trusted).await.map_err(wrong)?;
         let mut ready = Vec::with_capacity(list.len());
         for endpoint in list.into_iter().filter(|e| actions == Actions::Pull || e.push) {
-            let home = endpoint.base.origin().clone();
-            let (bounds, agent) = (&settings.bounds, &settings.user_agent);
-            let transport =
-                Transport::new(home, &endpoint.tls, &self.inner.provider, system, &self.inner.proxies, bounds, agent);
-            ready.push((endpoint, transport.map_err(wrong)?));
+            let transport = self.transport(&endpoint).map_err(wrong)?;
+            ready.push((endpoint, transport));
         }
         let words = if actions == Actions::Pull { "pull" } else { "pull,push" };
         Ok(Repository {
@@ -163,6 +143,40 @@ impl Registries {
                 distrusted: Mutex::default(),
             }),
         })
+    }
+}
+
+impl Registries {
+    /// Who answers for a registry; `trusted` without TLS, whatever the settings say.
+    pub(crate) async fn endpoints(&self, registry: &str, trusted: bool) -> Result<Vec<Endpoint>, String> {
+        let settings = &self.inner.settings;
+        let mut hosts = vec![host_of(registry).to_owned()];
+        hosts.extend(settings.mirrors.get(registry).into_iter().flatten().map(|m| m.origin().authority()));
+        let mut weak = BTreeSet::new();
+        for host in hosts {
+            if settings.insecure.names(&host)
+                || settings.insecure.covers(&addresses(&host, settings.bounds.connect).await)
+            {
+                weak.insert(host);
+            }
+        }
+        if trusted {
+            weak.insert(host_of(registry).to_owned());
+        }
+        // Docker Hub itself never is, whatever its name resolves to.
+        weak.remove(host_of("docker.io"));
+        endpoints(registry, settings, &|host| weak.contains(host))
+    }
+    /// Connections to an endpoint.
+    pub(crate) fn transport(&self, endpoint: &Endpoint) -> Result<Transport, String> {
+        let Shared { settings, proxies, provider, system, .. } = &*self.inner;
+        let system = system.get_or_init(|| roots::system(&settings.roots));
+        let home = endpoint.base.origin().clone();
+        Transport::new(home, &endpoint.tls, provider, system, proxies, &settings.bounds, &settings.user_agent)
+    }
+    /// Token servers on other sites that may be shown a password.
+    pub(crate) fn realms(&self) -> &std::collections::BTreeMap<String, Vec<crate::address::Origin>> {
+        &self.inner.settings.realms
     }
 }
 

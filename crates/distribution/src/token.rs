@@ -24,6 +24,8 @@ const CLIENT: &str = "docker";
 pub(crate) struct Token {
     pub header: HeaderValue,
     pub until: tokio::time::Instant,
+    /// What stands for user and password from now on, if it was asked for and given.
+    pub refresh: String,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +34,8 @@ struct Reply {
     token: String,
     #[serde(default)]
     access_token: String,
+    #[serde(default)]
+    refresh_token: String,
     #[serde(default)]
     expires_in: f64,
 }
@@ -55,12 +59,14 @@ impl Realm {
     }
 }
 
-/// Asks for a token. `credentials` are shown to the realm: whether they may be is decided before.
+/// Asks for a token. `credentials` are shown to the realm: whether they may be is decided before. `offline` asks for one
+/// that stands for them later, too.
 pub(crate) async fn fetch(
     transport: &Transport,
     realm: &Realm,
     scopes: &[String],
     credentials: &Credentials,
+    offline: bool,
 ) -> Result<Token, Cause> {
     let mut call = Call::get(realm.address.clone());
     if credentials.identity_token.is_empty() {
@@ -69,6 +75,9 @@ pub(crate) async fn fetch(
         }
         for scope in scopes {
             call.address = call.address.with("scope", scope);
+        }
+        if offline {
+            call.address = call.address.with("offline_token", "true").with("client_id", CLIENT);
         }
         if let Some(header) = credentials.basic_header() {
             call.address = call.address.with("account", &credentials.user);
@@ -109,7 +118,7 @@ fn read(bytes: &[u8], now: tokio::time::Instant) -> Result<Token, Cause> {
     const LONGEST: u64 = 86_400;
     let seconds = (reply.expires_in.clamp(0.0, LONGEST as f64) as u64).max(SHORTEST);
     let until = now + Duration::from_secs(seconds) - EARLY;
-    Ok(Token { header, until })
+    Ok(Token { header, until, refresh: reply.refresh_token })
 }
 
 #[cfg(test)]

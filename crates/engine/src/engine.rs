@@ -1,5 +1,6 @@
 //! The front of the crate: every command an adapter may give. Each is a few lines; the work is in the modules.
 
+use crate::access::{self, DistributionView, SearchRequest};
 use crate::config::*;
 use crate::container::attach::{self, AttachTicket};
 use crate::container::update::Wanted;
@@ -14,9 +15,10 @@ use crate::space::view::{DiskView, Pruned};
 use crate::space::{df, prune};
 use crate::view::*;
 use crate::{archives, audit, check, commit, exec, images, info, list, logs, open, pause, shown, stats, stop, top};
+use dhow_distribution::{Credentials, Hit};
 use dhow_shim::protocol::Request;
 use dhow_store::Piece;
-use dhow_types::{Digest, Error, ErrorKind, Platform, Result};
+use dhow_types::{Digest, Error, ErrorKind, Platform, Reference, Result};
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -294,6 +296,18 @@ impl Engine {
     /// Puts a list of manifests; gives the digests of the images that went before it, and its own.
     pub async fn push_list(&self, push: remote::manifests::ListPush) -> Result<(Vec<Digest>, Digest)> {
         remote::manifests::push(&self.core, push).await
+    }
+    /// Shows credentials to the registry at `address`; gives the token that stands for them from now on, if any.
+    pub async fn login(&self, address: &str, credentials: Credentials) -> Result<String> {
+        access::login(&self.core, address, credentials).await
+    }
+    /// Asks a registry what a name stands for.
+    pub async fn describe(&self, reference: Reference, credentials: Credentials) -> Result<DistributionView> {
+        access::describe(&self.core, reference, credentials).await
+    }
+    /// Asks the index of a registry.
+    pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>> {
+        access::search(&self.core, request).await
     }
     /// Makes an image of a container and gives its id.
     pub async fn commit(&self, request: CommitRequest) -> Result<Digest> {

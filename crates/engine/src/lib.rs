@@ -4,6 +4,7 @@
 //! looks like is decided in [`plan`]; it is carried out by the shim, one small process per container, so that
 //! containers never depend on the life of the engine.
 
+mod access;
 mod archives;
 mod audit;
 mod check;
@@ -48,6 +49,7 @@ pub mod view;
 mod volumes;
 mod wait;
 
+pub use access::{DistributionView, SearchRequest};
 pub use audit::{DiffEvent, DiffImage, DiffStream, HistoryRow, TreeRow};
 pub use check::check_root;
 pub use config::{
@@ -55,7 +57,7 @@ pub use config::{
     PruneRequest, WaitCondition,
 };
 pub use container::attach::AttachTicket;
-pub use dhow_distribution::Credentials;
+pub use dhow_distribution::{Credentials, Hit};
 pub use dhow_store::Compression;
 pub use dhow_store::merged::compare::{Change, Kind as ChangeKind, Side};
 pub use dhow_store::{ImageChange, Step};

@@ -6,7 +6,8 @@ use crate::reply::{BoxFuture, Reply};
 use crate::request::{Query, RequestBody, decode};
 use crate::router::{self, Found, Route};
 use crate::routes::{
-    archives, audit, check, containers, events, execs, images, manifests, networks, prune, push, remote, stats, system,
+    archives, audit, check, containers, events, execs, images, manifests, networks, prune, push, registry, remote,
+    stats, system,
 };
 use dhow_api::ApiVersion;
 use dhow_engine::Engine;
@@ -156,6 +157,9 @@ async fn call(engine: &Arc<Engine>, request: Request<RequestBody>) -> Result<Rep
         Route::ImageTag => images::tag(engine, call).await,
         Route::ImageDelete => images::delete(engine, call).await,
         Route::ImageLoad => archives::load(engine, call).await,
+        Route::ImageSearch => registry::search(engine, &call).await,
+        Route::Auth => registry::login(engine, call).await,
+        Route::Distribution => registry::describe(engine, &call).await,
         Route::ImagePush => push::push(engine, call).await,
         Route::ImageCreate => archives::create(engine, call).await,
         Route::Commit => archives::commit(engine, call).await,

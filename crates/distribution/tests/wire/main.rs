@@ -5,6 +5,7 @@
 mod access;
 mod limits;
 mod lists;
+mod login;
 mod manifests;
 mod memory;
 mod probe;

@@ -17,6 +17,7 @@ pub(crate) mod mounts;
 pub(crate) mod network;
 #[cfg(test)]
 mod order;
+pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod resources;
 pub(crate) mod space;

@@ -12,6 +12,7 @@ pub(crate) mod manifests;
 pub(crate) mod networks;
 pub(crate) mod prune;
 pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod remote;
 pub(crate) mod stats;
 pub(crate) mod system;
