@@ -68,7 +68,7 @@ impl Connector {
         let Some(Ok(origin)) = origin else {
             return Err(ConnectError::Unreachable(format!("{uri} is no address")));
         };
-        let proxy = self.proxies.of(&origin);
+        let proxy = self.proxies.of(&origin).map_err(ConnectError::Unreachable)?;
         let to = match &proxy {
             Some(proxy) => format!("proxy {}", proxy.address.origin().authority()),
             None => origin.authority(),

@@ -24,12 +24,21 @@ impl Insecure {
                 return Err(format!("invalid index name ({entry}). Cannot begin or end with a hyphen"));
             }
             match bare.parse::<IpNet>() {
-                Ok(net) => out.nets.push(net),
+                Ok(net) if out.nets.contains(&net.trunc()) => {}
+                Ok(net) => out.nets.push(net.trunc()),
                 Err(_) if crate::address::Origin::new(true, bare).is_ok() => out.hosts.push(bare.to_owned()),
                 Err(_) => return Err(format!("insecure registry {entry} is not valid: invalid host {bare:?}")),
             }
         }
         Ok(out)
+    }
+    /// The networks.
+    pub(crate) fn networks(&self) -> Vec<String> {
+        self.nets.iter().map(IpNet::to_string).collect()
+    }
+    /// The names, `host[:port]`.
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.hosts
     }
     /// Whether `authority` (`host[:port]`) is named itself.
     pub(crate) fn names(&self, authority: &str) -> bool {

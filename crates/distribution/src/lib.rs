@@ -54,5 +54,5 @@ pub use referrers::{Referrer, fallback_tag};
 pub use repository::{Actions, Registries, Repository};
 pub use search::{Hit, MOST_HITS, Search};
 pub use secret::Credentials;
-pub use settings::Settings;
+pub use settings::{Settings, Shown};
 pub use upload::Session;

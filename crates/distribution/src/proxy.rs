@@ -23,20 +23,25 @@ pub(crate) struct Proxy {
 }
 
 impl Proxies {
-    /// Reads both addresses; the error names the one that can't be used.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Reads both addresses; the error names the one that can't be used. One that is not checked so fails where it is
+    /// needed: nothing ever goes around it.
+    pub fn check(&self) -> Result<(), String> {
         for (text, name) in [(&self.http, "HTTP_PROXY"), (&self.https, "HTTPS_PROXY")] {
-            read(text).map_err(|e| format!("invalid proxy in {name}: {e}"))?;
+            read(text).map_err(|e| wrong(name, e))?;
         }
         Ok(())
     }
+    /// The same for people: without user names and passwords, as Docker masks them.
+    pub fn masked(&self) -> Self {
+        Self { http: masked(&self.http), https: masked(&self.https), none: self.none.clone() }
+    }
     /// The proxy for `origin`, if it is reached through one.
-    pub(crate) fn of(&self, origin: &Origin) -> Option<Proxy> {
-        let text = if origin.is_https() { &self.https } else { &self.http };
+    pub(crate) fn of(&self, origin: &Origin) -> Result<Option<Proxy>, String> {
+        let (text, name) = if origin.is_https() { (&self.https, "HTTPS_PROXY") } else { (&self.http, "HTTP_PROXY") };
         if text.is_empty() || !self.wanted(origin) {
-            return None;
+            return Ok(None);
         }
-        read(text).ok().flatten()
+        read(text).map_err(|e| wrong(name, e))
     }
     fn wanted(&self, origin: &Origin) -> bool {
         let host = origin.bare_host();
@@ -45,6 +50,19 @@ impl Proxies {
             return false;
         }
         !self.none.split(',').map(str::trim).filter(|rule| !rule.is_empty()).any(|rule| matches(rule, host, ip, origin))
+    }
+}
+
+fn wrong(name: &str, why: &str) -> String {
+    format!("invalid proxy in {name}: {why}")
+}
+
+fn masked(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let slashes = if scheme.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{slashes}xxxxx:xxxxx@{host}"),
+        None => text.to_owned(),
     }
 }
 
@@ -142,13 +160,14 @@ mod tests {
             ("[fd00::1]", "https://[fd00::1]", false),
         ] {
             let proxies = Proxies { https: "proxy:3128".into(), none: none.into(), ..Proxies::default() };
-            assert_eq!(proxies.of(&o(target)).is_some(), proxied, "{none:?} {target}");
+            assert_eq!(proxies.of(&o(target)).unwrap().is_some(), proxied, "{none:?} {target}");
         }
         let proxies = Proxies { https: "http://us%40er:pa:ss@proxy:3128".into(), ..Proxies::default() };
-        let proxy = proxies.of(&o("https://h")).unwrap();
+        let proxy = proxies.of(&o("https://h")).unwrap().unwrap();
         assert_eq!(proxy.address.to_string(), "http://proxy:3128/");
         assert_eq!(proxy.user, Some(("us@er".into(), "pa:ss".into())));
-        assert!(proxies.of(&o("http://h")).is_none());
+        assert!(proxies.of(&o("http://h")).unwrap().is_none());
+        assert_eq!(proxies.masked().https, "http://xxxxx:xxxxx@proxy:3128");
     }
 
     #[test]
@@ -160,5 +179,12 @@ mod tests {
             assert!(e.contains(words) && e.contains("HTTP_PROXY"), "{bad}: {e}");
         }
         assert!(Proxies::default().check().is_ok());
+        // Not checked before: refused where it is needed, and only there.
+        let bad = Proxies { https: "socks5://p:1".into(), ..Proxies::default() };
+        let of = |t: &str| bad.of(Address::parse(t).unwrap().origin());
+        assert!(of("https://r.example.com").is_err() && of("https://127.0.0.1").is_ok() && of("http://r").is_ok());
+        for (text, want) in [("me:secret@p:1", "xxxxx:xxxxx@p:1"), ("http://p:1/", "http://p:1/"), ("", "")] {
+            assert_eq!(masked(text), want);
+        }
     }
 }

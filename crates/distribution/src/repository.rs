@@ -10,7 +10,7 @@ use crate::failure::{Cause, Failure, Part};
 use crate::roots;
 use crate::round::Round;
 use crate::secret::Credentials;
-use crate::settings::{Checked, Settings};
+use crate::settings::{Checked, Settings, Shown};
 use crate::transport::{Answer, Call, Transport};
 use dhow_types::{Error, Reference};
 use http::header::AUTHORIZATION;
@@ -85,6 +85,10 @@ impl Registries {
     /// How often something that might pass is tried.
     pub fn attempts(&self) -> u32 {
         self.inner.settings.bounds.attempts
+    }
+    /// The settings as people may see them.
+    pub fn shown(&self) -> Shown {
+        self.inner.settings.shown()
     }
 
     /// The repository of `name`. Certificates and `hosts.toml` are read now, so that a change counts at once.

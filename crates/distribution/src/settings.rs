@@ -28,6 +28,23 @@ pub struct Settings {
     pub user_agent: String,
 }
 
+/// [`Settings`] as people may see them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Mirrors by registry; each ends in a slash.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Networks whose registries are trusted without TLS.
+    pub insecure_networks: Vec<String>,
+    /// Registries that are trusted without TLS, by name.
+    pub insecure_hosts: Vec<String>,
+    /// For `http://`, without password.
+    pub http_proxy: String,
+    /// For `https://`, without password.
+    pub https_proxy: String,
+    /// What is reached without a proxy.
+    pub no_proxy: String,
+}
+
 /// [`Settings`] that can be used.
 pub(crate) struct Checked {
     pub mirrors: BTreeMap<String, Vec<Address>>,
@@ -46,8 +63,14 @@ impl Settings {
         for (registry, list) in self.mirrors {
             let registry =
                 if registry == "index.docker.io" { "docker.io".to_owned() } else { registry.to_ascii_lowercase() };
-            let list = list.iter().map(|m| mirror(m)).collect::<Result<Vec<_>, _>>()?;
-            mirrors.insert(registry, list);
+            let mut read: Vec<Address> = Vec::new();
+            for text in list {
+                let address = mirror(&text)?;
+                if !read.contains(&address) {
+                    read.push(address);
+                }
+            }
+            mirrors.insert(registry, read);
         }
         let mut realms = BTreeMap::new();
         for (registry, list) in self.realms {
@@ -56,7 +79,6 @@ impl Settings {
             };
             realms.insert(registry.to_ascii_lowercase(), list.iter().map(read).collect::<Result<Vec<_>, _>>()?);
         }
-        self.proxies.check()?;
         if !self.user_agent.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             return Err("the user agent holds characters that no header may have".into());
         }
@@ -73,11 +95,30 @@ impl Settings {
     }
 }
 
+impl Checked {
+    /// As people may see it.
+    pub(crate) fn shown(&self) -> Shown {
+        let slashed = |m: &Address| format!("{}/", m.to_string().trim_end_matches('/'));
+        let proxies = self.proxies.masked();
+        Shown {
+            mirrors: self.mirrors.iter().map(|(r, list)| (r.clone(), list.iter().map(slashed).collect())).collect(),
+            insecure_networks: self.insecure.networks(),
+            insecure_hosts: self.insecure.hosts().to_vec(),
+            http_proxy: proxies.http,
+            https_proxy: proxies.https,
+            no_proxy: proxies.none,
+        }
+    }
+}
+
 /// Rule and words: Docker's `ValidateMirror`.
 fn mirror(text: &str) -> Result<Address, String> {
-    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    const MUST: &str = "must use either 'https://' or 'http://'";
+    let Some((scheme, _)) = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()) else {
+        return Err(format!("invalid mirror: no scheme specified for {text:?}: {MUST}"));
+    };
     if !matches!(scheme, "http" | "https") {
-        return Err(format!("invalid mirror: unsupported scheme {scheme:?} in {text:?}"));
+        return Err(format!("invalid mirror: unsupported scheme {scheme:?} in {text:?}: {MUST}"));
     }
     if text.contains(['?', '#']) {
         return Err(format!("invalid mirror: query or fragment at end of the URI {text:?}"));
@@ -96,7 +137,7 @@ mod tests {
     #[test]
     fn mirrors_are_checked_in_dockers_words() {
         for (text, words) in [
-            ("mirror", "unsupported scheme \"\""),
+            ("mirror:5000", "no scheme specified for \"mirror:5000\": must use either 'https://' or 'http://'"),
             ("ftp://m", "unsupported scheme \"ftp\""),
             ("https://m/?x", "query or fragment"),
             ("https://u:secret@m", "username/password not allowed"),
@@ -111,5 +152,21 @@ mod tests {
             ..Settings::default()
         };
         assert!(s.check().unwrap().mirrors.contains_key("docker.io"));
+    }
+
+    #[test]
+    fn what_people_see() {
+        let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let s = Settings {
+            mirrors: BTreeMap::from([("docker.io".into(), list(&["https://m", "https://m/", "http://n/x"]))]),
+            insecure: list(&["r:5000", "10.1.2.3/8"]),
+            proxies: Proxies { https: "http://u:secret@p:1".into(), none: "a,b".into(), ..Proxies::default() },
+            ..Settings::default()
+        };
+        let shown = s.check().unwrap().shown();
+        assert_eq!(shown.mirrors["docker.io"], ["https://m/", "http://n/x/"]);
+        assert_eq!(shown.insecure_networks, ["10.0.0.0/8", "::1/128", "127.0.0.0/8"]);
+        assert_eq!(shown.insecure_hosts, ["r:5000"]);
+        assert_eq!((shown.https_proxy.as_str(), shown.no_proxy.as_str()), ("http://xxxxx:xxxxx@p:1", "a,b"));
     }
 }

@@ -114,7 +114,7 @@ impl Transport {
 
     /// The proxy on the way to `origin`.
     pub(crate) fn proxy(&self, origin: &Origin) -> Option<crate::proxy::Proxy> {
-        self.proxies.of(origin)
+        self.proxies.of(origin).ok().flatten()
     }
 
     /// Whether the endpoint has answered before.
@@ -181,7 +181,7 @@ impl Transport {
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.remove(HOST);
         if !address.origin().is_https()
-            && let Some(proxy) = self.proxies.of(address.origin())
+            && let Ok(Some(proxy)) = self.proxies.of(address.origin())
             && let Some((user, password)) = proxy.user
             && let Some(value) = crate::secret::Credentials::basic(&user, &password).basic_header()
         {

@@ -83,6 +83,7 @@ pub(crate) async fn info(core: &Arc<Core>) -> Result<InfoView> {
             ipv4_forwarding: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
             nfd: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             server_version: core.settings.version.clone(),
+            registries: core.settings.registries.shown(),
             warnings: warnings(&core),
             system_time: Some(Timestamp::now()),
             hardened: core.settings.hardened,

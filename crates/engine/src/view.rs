@@ -10,6 +10,7 @@ pub use words::human_duration;
 
 use crate::config::{ContainerConfig, EndpointConfig, ExecRequest, HostConfig, PortBinding};
 pub use dhow_cgroup::{IoKind, IoStats, MemoryStats, Stats as GroupStats};
+pub use dhow_distribution::Shown as Registries;
 use dhow_types::{ContainerId, Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -494,6 +495,8 @@ pub struct InfoView {
     pub nfd: usize,
     /// Version of the program.
     pub server_version: String,
+    /// How registries are reached.
+    pub registries: Registries,
     /// What is missing on this machine.
     pub warnings: Vec<String>,
     /// The machine's time.

@@ -52,11 +52,7 @@ pub fn close_inherited() {
 /// of the program's text, which come back from the page cache when they are run again. For processes that idle for
 /// hours after a burst of work; costs some system calls now and some page faults later.
 pub fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim only returns free pages of the allocator to the kernel.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    crate::heap::give_back();
     release_stack();
     release_text();
 }

@@ -11,3 +11,12 @@ pub fn limit_arenas(count: i32) {
     #[cfg(not(target_env = "gnu"))]
     let _ = count;
 }
+
+/// Gives the kernel back what is free in all heaps, after work that needed much. Costs some milliseconds.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only returns free pages of the allocator to the kernel.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -150,10 +150,10 @@ pub fn small(seed: u64, name: &str) -> Vec<u8> {
 
 /// Puts a blob into a registry.
 pub fn put_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Result<()> {
-    let begun = registry.ask(&format!("POST /v2/{repository}/blobs/uploads/"), &[], b"")?;
+    let begun = registry.ask_as_user(&format!("POST /v2/{repository}/blobs/uploads/"), &[], b"")?;
     ensure!(begun.status() == 202, "{:?}", begun.head);
     let to = begun.head.field("location").split_once(&registry.host()).context("an upload elsewhere")?.1;
-    let put = registry.ask(&format!("PUT {to}&digest={}", digest(bytes)), &[], bytes)?;
+    let put = registry.ask_as_user(&format!("PUT {to}&digest={}", digest(bytes)), &[], bytes)?;
     ensure!(put.status() == 201, "{:?}", put.head);
     Ok(())
 }
@@ -161,7 +161,7 @@ pub fn put_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Result<(
 /// Puts a manifest or an index into a registry, under a tag.
 pub fn put_manifest(registry: &Registry, repository: &str, tag: &str, kind: &str, bytes: &[u8]) -> Result<()> {
     let line = format!("PUT /v2/{repository}/manifests/{tag}");
-    let put = registry.ask(&line, &[("content-type", kind)], bytes)?;
+    let put = registry.ask_as_user(&line, &[("content-type", kind)], bytes)?;
     ensure!(put.status() == 201, "{:?} {}", put.head, String::from_utf8_lossy(&put.body));
     Ok(())
 }

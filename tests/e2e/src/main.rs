@@ -20,7 +20,6 @@ mod registry;
 mod runner;
 mod serve;
 mod tokens;
-#[allow(dead_code, reason = "for the cases of pull and push")]
 mod transfers;
 #[allow(dead_code, reason = "for the cases of pull and push")]
 mod wire;

@@ -3,18 +3,24 @@
 use crate::daemon::{Daemon, until};
 use crate::net::Netns;
 use crate::runner::skip;
-use crate::tokens::{self, Tokens};
-use crate::wire::{self, certs};
+use crate::tokens;
+use crate::wire::{self, Server, certs};
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 /// Who is let in, where a registry asks: name and password.
-pub const USER: (&str, &str) = ("user", "pass");
+pub const USER: (&str, &str) = ("user", "opensesame-4711");
 /// The same as htpasswd writes it.
-const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuZFBUbfXoM8LFiPx8LYlO/sXZB/Cwk3K\n";
+const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuNS4OnT/b0DtFv/mehW4Q4o9mA8vYX62\n";
+
+/// All kinds of manifests.
+const ANY: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// What a registry asks of its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum Auth {
     Open,
     /// [`USER`]'s password with each request.
     Basic,
-    /// Tokens of a [`Tokens`] server; what is below `public/` may be pulled by all.
+    /// Tokens of the server before it; what is below `public/` may be pulled by all.
     Token,
 }
 
@@ -54,7 +60,8 @@ pub struct Registry {
     port: u16,
     kind: Kind,
     dir: PathBuf,
-    tokens: Option<Tokens>,
+    /// Gives tokens and passes on all else, where there are tokens.
+    front: Option<Server>,
     process: Mutex<Option<Child>>,
 }
 
@@ -64,8 +71,8 @@ impl Registry {
         let port = wire::port();
         let dir = beside.dir.path().join(format!("registry-{port}"));
         std::fs::create_dir(&dir)?;
-        let tokens = (kind.auth == Auth::Token).then(|| Tokens::start(&beside.net)).transpose()?;
-        let registry = Self { net: beside.net.clone(), port, kind, dir, tokens, process: Mutex::new(None) };
+        let front = (kind.auth == Auth::Token).then(|| tokens::before(&beside.net, port)).transpose()?;
+        let registry = Self { net: beside.net.clone(), port, kind, dir, front, process: Mutex::new(None) };
         registry.configure()?;
         registry.up()?;
         Ok(registry)
@@ -77,16 +84,16 @@ impl Registry {
             std::fs::write(&path, text)?;
             Ok(path)
         };
-        let mut http = json!({"addr": self.host(), "secret": "shared by all of its lives"});
+        let mut http = json!({"addr": format!("127.0.0.1:{}", self.port), "secret": "shared by all of its lives"});
         if self.kind.tls {
             let (cert, key) = (file("server.pem", certs::SERVER.0)?, file("server.key", certs::SERVER.1)?);
             http["tls"] = json!({"certificate": cert, "key": key});
         }
-        let auth = match &self.tokens {
+        let auth = match &self.front {
             _ if self.kind.auth == Auth::Open => json!({}),
             None => json!({"htpasswd": {"realm": "the tests", "path": file("htpasswd", HTPASSWD)?}}),
-            Some(tokens) => json!({"token": {
-                "realm": format!("{}/token", tokens.url()),
+            Some(front) => json!({"token": {
+                "realm": format!("{}/token", front.url()),
                 "service": tokens::SERVICE,
                 "issuer": tokens::ISSUER,
                 "rootcertbundle": file("roots.pem", certs::CA)?,
@@ -139,17 +146,51 @@ impl Registry {
     /// Asks it something: `METHOD path`, fields and body.
     pub fn ask(&self, line: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<wire::Told> {
         let ask = if self.kind.tls { wire::ask_tls } else { wire::ask };
-        ask(&self.net, self.port, line, fields, body)
+        ask(&self.net, self.port(), line, fields, body)
+    }
+
+    /// The same as [`USER`], who may do everything.
+    pub fn ask_as_user(&self, line: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<wire::Told> {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", USER.0, USER.1)));
+        let proof = match &self.front {
+            _ if self.kind.auth == Auth::Open => return self.ask(line, fields, body),
+            None => basic,
+            Some(_) => {
+                // `METHOD /v2/NAME/blobs|manifests/…`
+                let name =
+                    line.split("/v2/").nth(1).and_then(|n| n.split("/blobs/").next()?.split("/manifests/").next());
+                let name = name.context("a token is for a repository")?;
+                let scope = format!("GET /token?service=s&scope=repository:{name}:pull,push");
+                let told = self.ask(&scope, &[("authorization", &basic)], b"")?;
+                let told: serde_json::Value = serde_json::from_slice(&told.body)?;
+                format!("Bearer {}", told["token"].as_str().context("no token")?)
+            }
+        };
+        self.ask(line, &[fields, &[("authorization", &proof)]].concat(), body)
+    }
+
+    /// The digest of a manifest, as the registry says it.
+    pub fn digest(&self, repository: &str, tag: &str) -> Result<String> {
+        let told = self.ask_as_user(&format!("HEAD /v2/{repository}/manifests/{tag}"), &[("accept", ANY)], b"")?;
+        ensure!(told.status() == 200, "{repository}:{tag}: {:?}", told.head);
+        Ok(told.head.field("docker-content-digest").to_owned())
+    }
+
+    /// A manifest or an index.
+    pub fn manifest(&self, repository: &str, tag: &str) -> Result<serde_json::Value> {
+        let told = self.ask_as_user(&format!("GET /v2/{repository}/manifests/{tag}"), &[("accept", ANY)], b"")?;
+        ensure!(told.status() == 200, "{repository}:{tag}: {:?}", told.head);
+        Ok(serde_json::from_slice(&told.body)?)
     }
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.front.as_ref().map_or(self.port, Server::port)
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// `127.0.0.1:PORT/rest`.
@@ -157,9 +198,10 @@ impl Registry {
         format!("{}/{rest}", self.host())
     }
 
-    /// Its token server, where it has one.
-    pub fn tokens(&self) -> Result<&Tokens> {
-        self.tokens.as_ref().context("this registry has no token server")
+    /// What was asked for at its token server, where it has one.
+    pub fn tokens(&self) -> Vec<wire::Entry> {
+        let asked = self.front.iter().flat_map(Server::entries);
+        asked.filter(|e| e.request.path == "/token").collect()
     }
 
     /// Where it keeps a blob, by `sha256:…`: to look at, and to spoil.

@@ -1,4 +1,4 @@
-//! A token server beside a registry: who shows the password gets a token for all that is asked, everybody else one for
+//! A token server before a registry: who shows the password gets a token for all that is asked, everybody else one for
 //! pulling what is below `public/`. Tokens are signed with the key of the certificate `server`.
 
 use crate::net::Netns;
@@ -20,32 +20,12 @@ pub const ISSUER: &str = "the tests' authority";
 /// What `docker login` may keep instead of the password.
 pub const IDENTITY: &str = "identity-of-user";
 
-/// A running token server.
-pub struct Tokens {
-    server: Server,
-}
-
-impl Tokens {
-    /// Starts one.
-    pub fn start(net: &Netns) -> Result<Self> {
-        Ok(Self { server: Server::start(net, answer)? })
-    }
-
-    /// `http://127.0.0.1:PORT`, without the path `/token`.
-    pub fn url(&self) -> String {
-        self.server.url()
-    }
-
-    /// The server, to count what it was asked.
-    pub fn server(&self) -> &Server {
-        &self.server
-    }
+/// A server that gives tokens at `/token` and passes all else on to the registry behind it: one site, as most are.
+pub fn before(net: &Netns, behind: u16) -> Result<Server> {
+    Server::before(net, behind, |request| if request.path == "/token" { answer(request) } else { Act::Forward })
 }
 
 fn answer(request: &Request) -> Act {
-    if request.path != "/token" {
-        return Reply::error(404, "NOT_FOUND", "tokens are at /token").into();
-    }
     let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", USER.0, USER.1)));
     let form = if request.method == "POST" { String::from_utf8_lossy(&request.body) } else { (&*request.query).into() };
     let words: Vec<(String, String)> = form.split('&').filter_map(pair).collect();

@@ -76,6 +76,14 @@ pub fn version(context: &Context, args: VersionArgs) -> Result<i32> {
     server.map(|_| 0)
 }
 
+/// A list under its name, if it holds anything.
+fn section(name: &str, rows: Vec<String>) {
+    if !rows.is_empty() {
+        output::line(format!("{name}:"));
+        rows.iter().for_each(|row| output::line(format!(" {row}")));
+    }
+}
+
 /// `dhow info`.
 pub fn info(context: &Context, args: InfoArgs) -> Result<i32> {
     let client = context.client();
@@ -113,9 +121,20 @@ pub fn info(context: &Context, args: InfoArgs) -> Result<i32> {
         ("ID", info.id.clone()),
         ("Root Dir", info.docker_root_dir.clone()),
     ]);
+    let proxies = [("HTTP Proxy", &info.http_proxy), ("HTTPS Proxy", &info.https_proxy), ("No Proxy", &info.no_proxy)];
+    lines.extend(proxies.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (*k, (*v).clone())));
     for (name, value) in lines {
         output::line(format!("{name}: {value}"));
     }
+    let registries = info.registry_config.unwrap_or_default();
+    let insecure = registries.index_configs.values().filter(|i| !i.secure).map(|i| i.name.clone());
+    section("Insecure Registries", insecure.chain(registries.insecure_registry_cidrs.iter().cloned()).collect());
+    let mirrors = registries.index_configs.values().flat_map(|index| {
+        // Docker knows mirrors of its own registry only.
+        let of = if index.official { String::new() } else { format!(" ({})", index.name) };
+        index.mirrors.iter().map(move |mirror| format!("{mirror}{of}"))
+    });
+    section("Registry Mirrors", mirrors.collect());
     info.warnings.iter().flatten().for_each(|w| output::note(format!("WARNING: {w}")));
     Ok(0)
 }

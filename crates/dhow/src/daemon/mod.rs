@@ -42,7 +42,7 @@ pub fn main(words: Vec<OsString>) -> i32 {
 
 fn run(args: settings::DaemonArgs) -> Result<()> {
     let background = args.background;
-    let settings = settings::resolve(args, |path| std::fs::read_to_string(path))?;
+    let settings = settings::resolve(args, |path| std::fs::read_to_string(path), |name| std::env::var(name).ok())?;
     if !rustix::process::geteuid().is_root() {
         bail!("the daemon must be run by root (running without root is not built yet): use sudo");
     }

@@ -13,10 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
-/// Layers that are downloaded at the same time.
-const MAX_DOWNLOADS: usize = 4;
-/// Layers that are pushed at the same time, as in Docker.
-const MAX_UPLOADS: usize = 5;
 /// Where systemd's journal listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
@@ -57,6 +53,8 @@ pub struct DaemonArgs {
     /// Address range of the default bridge (172.17.0.0/16, or the first free one)
     #[arg(long, value_name = "CIDR")]
     bip: Option<String>,
+    #[command(flatten)]
+    registries: registries::Flags,
     /// File for the process id
     #[arg(short, long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
@@ -97,7 +95,13 @@ struct File {
     stop_unheeded: Option<String>,
     registry_certs_dirs: Option<Vec<PathBuf>>,
     registry_limits: Option<registries::Limits>,
-    max_concurrent_uploads: Option<usize>,
+    registry_mirrors: Option<registries::Mirrors>,
+    insecure_registries: Option<Vec<String>>,
+    auth_realms: Option<BTreeMap<String, Vec<String>>>,
+    proxies: Option<registries::ProxyKeys>,
+    max_concurrent_downloads: Option<i64>,
+    max_concurrent_uploads: Option<i64>,
+    max_download_attempts: Option<i64>,
 }
 
 /// A size as text, or as a plain number of bytes.
@@ -154,8 +158,12 @@ const NETNS_POOL: usize = 4;
 /// The pool may not be larger.
 const NETNS_POOL_MAX: usize = 256;
 
-/// Puts flags, file and defaults together. `read` gives the text of a file.
-pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>) -> Result<Settings> {
+/// Puts flags, file, environment (proxies only) and defaults together. `read` gives the text of a file.
+pub fn resolve(
+    args: DaemonArgs,
+    read: impl Fn(&Path) -> std::io::Result<String>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Settings> {
     let file = match (&args.config_file, read(Path::new(DEFAULT_FILE))) {
         (Some(path), _) => parse(path, &read(path).with_context(|| format!("open {}", path.display()))?)?,
         (None, Ok(text)) => parse(Path::new(DEFAULT_FILE), &text)?,
@@ -180,6 +188,18 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
     }
     let mut log_opts = file.log_opts.unwrap_or_default();
     log_opts.extend(crate::flags::env::pairs("--log-opt", &args.log_opt)?);
+    let keys = registries::Keys {
+        mirrors: file.registry_mirrors,
+        insecure: file.insecure_registries,
+        realms: file.auth_realms,
+        proxies: file.proxies,
+        downloads: file.max_concurrent_downloads,
+        uploads: file.max_concurrent_uploads,
+        attempts: file.max_download_attempts,
+        certs_dirs: file.registry_certs_dirs,
+        limits: file.registry_limits,
+    };
+    let access = registries::access(args.registries, keys, env)?;
     let engine = EngineSettings {
         root,
         state: state.clone(),
@@ -204,12 +224,9 @@ pub fn resolve(args: DaemonArgs, read: impl Fn(&Path) -> std::io::Result<String>
             .stop_unheeded
             .or(file.stop_unheeded)
             .map_or(Ok(StopUnheeded::Kill), |w| stop_unheeded(&w))?,
-        registries: registries::client(registries::Keys {
-            certs_dirs: file.registry_certs_dirs,
-            limits: file.registry_limits,
-        })?,
-        max_downloads: MAX_DOWNLOADS,
-        max_uploads: file.max_concurrent_uploads.unwrap_or(MAX_UPLOADS),
+        registries: access.registries,
+        max_downloads: access.downloads,
+        max_uploads: access.uploads,
         netns_pool,
         shim_spawn: ShimSpawn { exe: "/proc/self/exe".into(), args: vec!["shim".into(), "zygote".into()] },
         hello: dhow_sys::guest::HELLO,
@@ -232,7 +249,7 @@ mod tests {
     use super::*;
 
     fn with(file: Option<&str>, args: DaemonArgs) -> Result<Settings> {
-        resolve(args, |_| file.map(str::to_owned).ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+        resolve(args, |_| file.map(str::to_owned).ok_or_else(|| std::io::ErrorKind::NotFound.into()), |_| None)
     }
 
     #[test]

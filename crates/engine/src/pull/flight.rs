@@ -7,16 +7,18 @@
 //! far the download is.
 
 use super::feed::{PIECES_AHEAD, Pieces, feed};
-use crate::core::Core;
+use crate::core::{Core, blocking};
 use dhow_distribution::{Cause, Failure, Repository};
 use dhow_store::{Reservation, Spoiled, WantedLayer};
-use dhow_types::{Error, Result};
+use dhow_types::{Context as _, Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 
 /// Layers that are unpacked while others are downloaded.
 const UNPACKING: usize = 2;
+/// The stack of a layer's thread: nothing there recurses.
+const STACK: usize = 512 << 10;
 /// Bytes between two words about how much is unpacked.
 const REPORT_EVERY: u64 = 256 << 10;
 
@@ -74,6 +76,11 @@ impl Flights {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is on its way.
+    pub(crate) fn are_none(&self) -> bool {
+        self.running().values().all(|flight| flight.strong_count() == 0)
+    }
+
     /// The flight of this layer: one that is under way, or a new one.
     pub(crate) fn join(
         &self,
@@ -108,6 +115,15 @@ impl Flights {
     }
 }
 
+/// Runs it on a thread of its own: a layer may take as long as its registry likes, and the threads of the runtime are
+/// everybody's.
+fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("dhow-layer".into()).stack_size(STACK);
+    thread.spawn(move || drop(done.send(f()))).context("start a thread")?;
+    Ok(result)
+}
+
 /// Who flies.
 struct Plane {
     core: Arc<Core>,
@@ -128,6 +144,11 @@ impl Plane {
         let flights = &self.core.flights;
         let closed = |_| Error::unavailable("the engine stops");
         let _place = self.place(&flights.places).await.map_err(closed)?;
+        // Another may have landed since it was looked for.
+        let (store, layer) = (self.core.store.clone(), self.layer.clone());
+        if blocking(move || store.hold().layer(&layer)).await? {
+            return Ok(());
+        }
         let mut first = None;
         loop {
             let download = self.place(&flights.downloads).await.map_err(closed)?;
@@ -154,7 +175,7 @@ impl Plane {
         let (begun, begins) = oneshot::channel();
         let (pieces, coming) = mpsc::channel(PIECES_AHEAD);
         let (store, layer, told) = (self.core.store.clone(), self.layer.clone(), self.told.clone());
-        let thread = tokio::task::spawn_blocking(move || {
+        let thread = on_thread(move || {
             let layer = store.receive_layer(layer, reservation).map_err(|error| Spoiled { error, again: false })?;
             if begun.send(layer.begun()).is_err() {
                 return Err(Spoiled { error: Error::system("nobody waits for the layer any more"), again: false });
@@ -169,7 +190,8 @@ impl Plane {
                 });
             };
             layer.receive(Pieces::new(coming), &report)
-        });
+        })
+        .map_err(|error| Crash { error, again: false })?;
         let sent = match begins.await {
             Ok((at, hash)) => {
                 self.told.send_modify(|s| (s.stage, s.received, s.unpacked) = (Stage::Downloading, at, 0));

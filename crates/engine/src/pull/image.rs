@@ -231,7 +231,12 @@ async fn layers(
         for (reservation, layer) in reserve.await? {
             wanted.push(layer.clone());
             let flight = core.flights.join(core, repository, &layer, reservation);
-            flights.spawn(show::follow(flight, layer, teller.clone()));
+            let (teller, hold) = (teller.clone(), hold.clone());
+            flights.spawn(async move {
+                show::follow(flight, layer.clone(), teller).await?;
+                // At once, so that nobody takes it for waste; the next round sees whether somebody did.
+                blocking(move || hold.layer(&layer)).await
+            });
         }
         // The first failure is the one that is told; the others are called off by it.
         while let Some(landed) = flights.join_next().await {

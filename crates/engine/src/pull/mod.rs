@@ -73,11 +73,16 @@ pub(crate) fn pull(core: &Arc<Core>, request: PullRequest) -> TransferStream {
         let teller = Teller(tx.clone());
         let done = tokio::select! {
             done = run(&core, request, &teller) => done,
-            () = tx.closed() => return,
+            () = tx.closed() => Ok(()),
         };
         if let Err(error) = done {
             tracing::info!(%error, "a pull failed");
             teller.tell(TransferEvent::Failed(error)).await;
+        }
+        drop((tx, teller));
+        if core.flights.are_none() {
+            // An idle daemon is small again.
+            tokio::task::spawn_blocking(dhow_sys::heap::give_back);
         }
     });
     TransferStream { events }

@@ -31,6 +31,26 @@ pub(crate) fn version(view: VersionView) -> api::Version {
     }
 }
 
+/// How registries are reached, as Docker tells it; a registry with mirrors of its own is listed beside the insecure ones.
+fn registry_config(shown: dhow_engine::view::Registries) -> api::RegistryConfig {
+    const HUB: &str = "docker.io";
+    let index = |name: &str, secure| api::IndexInfo {
+        name: name.to_owned(),
+        mirrors: shown.mirrors.get(name).cloned().unwrap_or_default(),
+        secure,
+        official: name == HUB,
+    };
+    let named = shown.mirrors.keys().map(|name| (name.as_str(), true));
+    let insecure = shown.insecure_hosts.iter().map(|name| (name.as_str(), false));
+    // Docker Hub comes last: it stays secure, whoever lists it.
+    let all = named.chain(insecure).chain([(HUB, true)]);
+    api::RegistryConfig {
+        index_configs: all.map(|(name, secure)| (name.to_owned(), index(name, secure))).collect(),
+        mirrors: shown.mirrors.get(HUB).cloned().unwrap_or_default(),
+        insecure_registry_cidrs: shown.insecure_networks,
+    }
+}
+
 /// The answer to `GET /info`.
 pub(crate) fn info(view: InfoView) -> api::Info {
     let InfoView {
@@ -61,6 +81,7 @@ pub(crate) fn info(view: InfoView) -> api::Info {
         ipv4_forwarding,
         nfd,
         server_version,
+        registries,
         warnings,
         system_time,
         hardened,
@@ -70,7 +91,6 @@ pub(crate) fn info(view: InfoView) -> api::Info {
     if hardened {
         security_options.push("name=hardened".to_owned());
     }
-    let hub = api::IndexInfo { name: "docker.io".to_owned(), mirrors: vec![], secure: true, official: true };
     let built_in = || api::Runtime { path: "dhow".to_owned(), ..api::Runtime::default() };
     api::Info {
         id,
@@ -108,11 +128,10 @@ pub(crate) fn info(view: InfoView) -> api::Info {
         os_type: "linux".to_owned(),
         architecture,
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: Some(api::RegistryConfig {
-            insecure_registry_cidrs: vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()],
-            index_configs: BTreeMap::from([(hub.name.clone(), hub)]),
-            mirrors: vec![],
-        }),
+        http_proxy: registries.http_proxy.clone(),
+        https_proxy: registries.https_proxy.clone(),
+        no_proxy: registries.no_proxy.clone(),
+        registry_config: Some(registry_config(registries)),
         ncpu: count(ncpu),
         mem_total: i64::try_from(mem_total).unwrap_or(i64::MAX),
         docker_root_dir: root,

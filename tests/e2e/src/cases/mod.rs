@@ -18,7 +18,9 @@ mod health;
 mod hostile_registry;
 mod images;
 mod images_ls;
+mod interop;
 mod interrupted;
+mod interrupted_pushes;
 mod layers;
 mod layout;
 mod lifecycle;
@@ -34,6 +36,7 @@ mod overlay;
 mod parity;
 mod pause;
 mod prune;
+mod pull;
 mod recovery;
 mod registries;
 mod registry_cli;
@@ -93,6 +96,9 @@ pub fn all() -> Vec<Case> {
         registry_cli::cases(),
         hostile_registry::cases(),
         interrupted::cases(),
+        pull::cases(),
+        interrupted_pushes::cases(),
+        interop::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),

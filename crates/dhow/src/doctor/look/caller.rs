@@ -146,14 +146,14 @@ fn resolve(
     };
     let parsed = args().unwrap_or_default();
     let config = parsed.config_file.clone().unwrap_or_else(|| CONFIG.into());
-    let error = match settings::resolve(parsed, read) {
+    let error = match settings::resolve(parsed, read, |_| None) {
         Ok(settings) => return (settings.into(), config, None),
         Err(error) => format!("{error:#}"),
     };
     let mut plain = args().unwrap_or_default();
     plain.config_file = None;
     let absent = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-    let known = settings::resolve(plain, absent).map(Known::from).unwrap_or_else(|_| Known {
+    let known = settings::resolve(plain, absent, |_| None).map(Known::from).unwrap_or_else(|_| Known {
         root: question.root.clone().unwrap_or_else(|| ROOT.into()),
         state: question.state.clone().unwrap_or_else(|| STATE.into()),
         dns: Vec::new(),
