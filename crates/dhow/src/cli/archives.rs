@@ -48,7 +48,7 @@ pub fn load(context: &Context, args: LoadArgs) -> Result<i32> {
     };
     let client = context.client();
     // A daemon is started before the archive is read, which can be sent only once.
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let path = format!(
         "/images/load{}",
         query::build(&[("quiet", query::flag(args.quiet)), ("platform", args.platform.as_ref().map(platform_json)),])
@@ -97,7 +97,7 @@ pub fn save(context: &Context, args: SaveArgs) -> Result<i32> {
     let path = format!("/images/get{}", query::build(&pairs));
     let client = context.client();
     // A daemon is started before; the answer may be read once only.
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let mut response = client.send("GET", &path)?;
     let size = response.header("content-length").and_then(|n| n.parse().ok()).filter(|_| args.compress.is_none());
     match &args.output {

@@ -40,7 +40,7 @@ pub fn export(context: &Context, args: ExportArgs) -> Result<i32> {
     }
     let client = context.client();
     // A daemon is started before; the answer may be read once only.
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let mut response = client.send("GET", &format!("/containers/{}/export", query::encode(&args.container)))?;
     match &args.output {
         Some(file) => {
@@ -247,7 +247,7 @@ pub fn image_diff(context: &Context, args: ImageDiffArgs) -> Result<i32> {
     let pairs = [("a", Some(args.old.clone())), ("b", Some(args.new.clone()))];
     let path = format!("/dhow/images/diff{}", query::build(&pairs));
     let client = context.client();
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let response = client.send("GET", &path)?;
     let mut lines = Lines(BufReader::new(response.body));
     let head: ImageDiffHead = serde_json::from_str(&lines.next()?.context(CUT)?)?;

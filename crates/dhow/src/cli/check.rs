@@ -45,7 +45,7 @@ pub fn check(context: &Context, args: CheckArgs) -> Result<i32> {
     const MAX_LINE: u64 = 1024 * 1024;
     let mut printer = Printer::new(&args)?;
     let client = context.client();
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let path = format!("/dhow/check{}", query::build(&[("repair", query::flag(args.repair))]));
     let mut lines = BufReader::new(client.send("POST", &path)?.body);
     let mut line = String::new();

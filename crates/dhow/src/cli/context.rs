@@ -116,6 +116,11 @@ impl Context {
             .watched(self.told.then_some(|line: &str| output::note(format!("DEBUG: {line}"))))
     }
 
+    /// Starts a daemon if none answers: before what is said once only, or while signals are held back.
+    pub fn awake(&self, client: &Client) -> Result<()> {
+        self.with_daemon(client, |c| c.send("GET", "/_ping")?.finish()).map(drop)
+    }
+
     /// Runs `request`; if nobody answers on the default socket, starts a daemon and runs it once more.
     pub fn with_daemon<T>(&self, client: &Client, request: impl Fn(&Client) -> dhow_client::Result<T>) -> Result<T> {
         match request(client) {

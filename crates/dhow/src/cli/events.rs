@@ -56,7 +56,7 @@ pub fn events(context: &Context, args: EventsArgs) -> Result<i32> {
         ])
     );
     let client = context.client();
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let answer = client.send("GET", &path)?;
     let mut body = BufReader::new(answer.body);
     let mut line = Vec::new();

@@ -15,7 +15,8 @@ const BY_SIGNAL: i32 = 128;
 /// Enough for a thread that waits.
 const STACK: usize = 64 * 1024;
 
-/// From when it is made until it is dropped, an interrupt ends the program with 130 (SIGTERM with 143).
+/// From when it is made until it is dropped, an interrupt ends the program with 130 (SIGTERM with 143). Programs that are
+/// started meanwhile would never see these signals: none may be, least of all a daemon.
 pub struct Leave {
     signals: Option<SignalFd>,
     stop: Option<OwnedFd>,
@@ -56,5 +57,24 @@ impl Drop for Leave {
         if let Some(signals) = self.signals.take() {
             let _ = signals.unblock();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_back() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find(|line| line.starts_with("SigBlk:")).unwrap().to_owned()
+    }
+
+    #[test]
+    fn signals_are_held_back_only_meanwhile() {
+        let before = held_back();
+        let leave = Leave::when_interrupted(None).unwrap();
+        assert_ne!(held_back(), before);
+        drop(leave);
+        assert_eq!(held_back(), before);
     }
 }

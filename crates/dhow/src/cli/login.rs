@@ -175,8 +175,10 @@ fn asked(user: &str, password: String, known: &str, server: &str) -> Result<Logi
 }
 
 fn authenticate(context: &Context, login: &Login) -> Result<Answer> {
+    let client = context.client();
+    context.awake(&client)?;
     let _leave = Leave::when_interrupted(None)?;
-    context.with_daemon(&context.client(), |c| c.post("/auth", login))
+    Ok(client.post("/auth", login)?)
 }
 
 /// Keeps what holds: the registry's token in place of the password, if it gave one.

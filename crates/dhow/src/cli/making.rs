@@ -108,7 +108,7 @@ pub fn import(context: &Context, args: ImportArgs) -> Result<i32> {
     let path = format!("/images/create{}", query::build(&pairs));
     let client = context.client();
     // A daemon is started before the archive is read, which can be sent only once.
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
     let mut response = client.upload(&path, "application/x-tar", source)?;
     response.sent()?;
     let message: JsonMessage = response.json()?;

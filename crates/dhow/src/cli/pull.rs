@@ -117,13 +117,11 @@ impl Request<'_> {
 
     /// Has the daemon fetch it; the error that it told at last, if it did.
     pub fn send(&self, context: &Context, header: Option<String>, to: To) -> Result<Option<String>> {
-        let _leave = Leave::when_interrupted(None)?;
-        let path = self.path();
         let fields: Vec<(&str, &str)> = header.iter().map(|value| (AUTH, value.as_str())).collect();
         let client = context.client();
-        // A daemon is started before; what it then says is read once.
-        context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
-        let mut response = client.send_fields("POST", &path, &fields)?;
+        context.awake(&client)?;
+        let _leave = Leave::when_interrupted(None)?;
+        let mut response = client.send_fields("POST", &self.path(), &fields)?;
         Ok(progress::follow(&mut response.body, to)?.error)
     }
 }

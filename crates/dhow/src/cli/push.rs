@@ -72,9 +72,9 @@ pub fn push(context: &Context, args: PushArgs) -> Result<i32> {
             ("compression", args.compression.map(|c| format!("{c:?}").to_lowercase())),
         ])
     );
-    let _leave = Leave::when_interrupted(None)?;
     let client = context.client();
-    context.with_daemon(&client, |c| c.send("GET", "/_ping")?.finish())?;
+    context.awake(&client)?;
+    let _leave = Leave::when_interrupted(None)?;
     let mut response = client.send_fields("POST", &path, &fields)?;
     let to = if args.quiet { To::Nowhere } else { To::Stdout };
     let ended = progress::follow(&mut response.body, to)?;

@@ -65,9 +65,12 @@ pub fn search(context: &Context, args: SearchArgs) -> Result<i32> {
             ("filters", (!filters.is_empty()).then(|| filters.to_text())),
         ])
     );
-    let _leave = Leave::when_interrupted(None)?;
     let client = context.client();
-    let found: Vec<Found> = context.with_daemon(&client, |c| c.send_fields("GET", &path, &fields)?.json())?;
+    context.awake(&client)?;
+    let found: Vec<Found> = {
+        let _leave = Leave::when_interrupted(None)?;
+        client.send_fields("GET", &path, &fields)?.json()?
+    };
     let format = args.format.as_deref();
     let rows: Vec<Value> = found.iter().map(|f| row(f, args.no_trunc, format == Some("json"))).collect();
     let rows: Vec<V> = rows.iter().map(|row| V::row("*registry.searchContext", row)).collect();
