@@ -91,11 +91,6 @@ impl Registries {
         self.inner.settings.shown()
     }
 
-    /// The settings as people may see them.
-    pub fn shown(&self) -> Shown {
-        self.inner.settings.shown()
-    }
-
     /// The repository of `name`. Certificates and `hosts.toml` are read now, so that a change counts at once.
     pub async fn repository(
         &self,
