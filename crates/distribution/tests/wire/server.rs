@@ -73,6 +73,7 @@ impl Reply {
     }
 }
 
+pub type Cut = dyn Fn(&Request) -> Option<usize> + Send + Sync;
 pub type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// A running server; it ends with the test's runtime.
@@ -99,7 +100,18 @@ impl Server {
     ) -> Self {
         Self::run(Some(config), true, Arc::new(handler)).await
     }
+    /// Plain; of a request for which `cut` gives a number only so many bytes of the body are read, and when the handler
+    /// has had them the connection is closed without an answer.
+    pub async fn cutting(
+        cut: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::cut(None, false, Arc::new(cut), Arc::new(handler)).await
+    }
     async fn run(tls: Option<rustls::ServerConfig>, both: bool, handler: Arc<Handler>) -> Self {
+        Self::cut(tls, both, Arc::new(|_| None), handler).await
+    }
+    async fn cut(tls: Option<rustls::ServerConfig>, both: bool, cut: Arc<Cut>, handler: Arc<Handler>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let https = tls.is_some();
@@ -111,15 +123,16 @@ impl Server {
                 // Head and body go out apart: the second would wait for the other side's word that the first came.
                 let _ = tcp.set_nodelay(true);
                 let (acceptor, handler, record) = (acceptor.clone(), handler.clone(), record.clone());
+                let cut = cut.clone();
                 tokio::spawn(async move {
                     /// What a TLS handshake begins with.
                     const HANDSHAKE: u8 = 0x16;
                     let mut first = [0];
                     let plain = both && (tcp.peek(&mut first).await.is_err() || first[0] != HANDSHAKE);
                     match acceptor.filter(|_| !plain) {
-                        None => serve(tcp, false, &*handler, &record).await,
+                        None => serve(tcp, false, &*cut, &*handler, &record).await,
                         Some(acceptor) => match acceptor.accept(tcp).await {
-                            Ok(tls) => serve(tls, true, &*handler, &record).await,
+                            Ok(tls) => serve(tls, true, &*cut, &*handler, &record).await,
                             Err(_) => None,
                         },
                     }
@@ -144,11 +157,12 @@ impl Server {
 async fn serve(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     encrypted: bool,
+    cut: &Cut,
     handler: &Handler,
     record: &Mutex<Vec<Request>>,
 ) -> Option<()> {
     loop {
-        let Some(request) = read(&mut io, encrypted).await else {
+        let Some((request, whole)) = read(&mut io, encrypted, cut).await else {
             // As Go answers somebody who begins with TLS.
             io.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await.ok()?;
             io.shutdown().await.ok()?;
@@ -156,6 +170,9 @@ async fn serve(
         };
         record.lock().unwrap().push(request.clone());
         let reply = handler(&request);
+        if !whole {
+            return None;
+        }
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
         for (name, value) in &reply.headers {
             head += &format!("{name}: {value}\r\n");
@@ -199,7 +216,7 @@ async fn serve(
 }
 
 /// A request; none if it is no HTTP, or the other side has gone.
-async fn read(io: &mut (impl AsyncRead + Unpin), encrypted: bool) -> Option<Request> {
+async fn read(io: &mut (impl AsyncRead + Unpin), encrypted: bool, cut: &Cut) -> Option<(Request, bool)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(io.read_u8().await.ok()?);
@@ -216,7 +233,31 @@ async fn read(io: &mut (impl AsyncRead + Unpin), encrypted: bool) -> Option<Requ
     let headers: HashMap<String, String> =
         lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
     let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    io.read_exact(&mut body).await.ok()?;
-    Some(Request { method, path, query, headers, body, encrypted })
+    let chunked = headers.get("transfer-encoding").is_some_and(|e| e == "chunked");
+    let mut request = Request { method, path, query, headers, body: Vec::new(), encrypted };
+    let most = cut(&request).unwrap_or(usize::MAX);
+    if !chunked {
+        request.body = vec![0; length.min(most)];
+        io.read_exact(&mut request.body).await.ok()?;
+        return Some((request, most > length));
+    }
+    while request.body.len() < most {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(io.read_u8().await.ok()?);
+        }
+        let length = usize::from_str_radix(std::str::from_utf8(&line).ok()?.trim(), 16).ok()?;
+        let had = request.body.len();
+        request.body.resize(had + length.min(most - had), 0);
+        io.read_exact(&mut request.body[had..]).await.ok()?;
+        if request.body.len() == most {
+            break;
+        }
+        let mut end = [0; 2];
+        io.read_exact(&mut end).await.ok()?;
+        if length == 0 {
+            return Some((request, true));
+        }
+    }
+    Some((request, false))
 }
