@@ -13,7 +13,7 @@ use crate::layers::Lease;
 use crate::{Paths, Store};
 use dhow_types::image::MAX_DOCUMENT;
 use dhow_types::{Context as _, Digest, Error, ErrorKind, Result};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 pub(crate) use blocks::Workers;
 
@@ -79,13 +79,37 @@ impl std::fmt::Debug for Sending {
     }
 }
 
-/// The threads that compress, for as long as somebody has them.
+/// What all streams share: the threads that compress blocks, for as long as somebody has them, and the places of those
+/// that are compressed by the thread that makes them.
 #[derive(Default)]
 pub(crate) struct Shared {
     workers: Mutex<Weak<Workers>>,
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A place; the next one has it when this is dropped.
+struct Place<'a>(&'a Shared);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *crate::lock_anyway(&self.0.taken) -= 1;
+        self.0.freed.notify_one();
+    }
 }
 
 impl Shared {
+    /// Waits for a place, of which there are as many as cores.
+    fn place(&self) -> Place<'_> {
+        let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut taken = crate::lock_anyway(&self.taken);
+        while *taken >= most {
+            taken = self.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken += 1;
+        Place(self)
+    }
+
     fn workers(&self) -> Result<Arc<Workers>> {
         let mut known = crate::lock_anyway(&self.workers);
         if let Some(workers) = known.upgrade() {

@@ -14,6 +14,9 @@ use std::io::{Read as _, Write};
 /// Buffers of a layer beside those that are being compressed: the one that is filled and the one before it.
 const OWN_BUFFERS: usize = 2;
 
+/// How far zstd looks back: 8 MiB, which every reader must be able to.
+const WINDOW_LOG: u32 = 23;
+
 impl Compression {
     /// The media type of a layer that is packed so. Docker has one for gzip only.
     pub fn media_type(&self, docker: bool) -> String {
@@ -77,9 +80,13 @@ impl Sending {
 
     fn zstd(&self, layer: &SentLayer, level: i32, to: Skip<'_>) -> Result<(Digest, u64)> {
         let failed = |e: std::io::Error| Error::from(e).prefixed("compress with zstd");
+        // As many at a time as there are cores: each has a window in memory.
+        let _place = self.store.inner.sends.place();
         let pool = Pool::new(OWN_BUFFERS);
         let gathered = Gathered { bytes: Vec::with_capacity(CHUNK), to, tar: 0, failed: None };
         let mut encoder = zstd::stream::write::Encoder::new(gathered, level).map_err(failed)?;
+        encoder.window_log(WINDOW_LOG).map_err(failed)?;
+        encoder.long_distance_matching(true).map_err(failed)?;
         // Who unpacks it knows then how much memory that takes.
         encoder.set_pledged_src_size(Some(layer.tar_size)).map_err(failed)?;
         let mut each = |mut chunk: Chunk, len: usize| {
