@@ -15,6 +15,8 @@ const PIECES_AHEAD: usize = 4;
 const MAX_LOOKS: usize = 4;
 /// The most repositories that are asked for a mount.
 const MAX_MOUNTS: usize = 4;
+/// The stack of a layer's thread: nothing there recurses.
+const STACK: usize = 512 << 10;
 /// How layers are packed when nobody said how.
 const USUAL: Compression = Compression::Gzip(6);
 
@@ -150,7 +152,8 @@ impl Way {
     fn open(&self, layer: &SentLayer, how: &How, from: u64, shown: &Arc<Shown>) -> Opened {
         let (to, opened) = mpsc::channel(PIECES_AHEAD);
         let (sending, layer, how, shown) = (self.sending.clone(), layer.clone(), how.clone(), shown.clone());
-        tokio::task::spawn_blocking(move || {
+        let fails = to.clone();
+        let work = move || {
             let mut out = |bytes: Vec<u8>, tar| {
                 to.blocking_send(Ok(Piece::Bytes(Bytes::from(bytes)))).map_err(|_| Error::system("nobody takes it"))?;
                 shown.at(tar);
@@ -158,7 +161,13 @@ impl Way {
             };
             let end = sending.stream(&layer, &how, from, &mut out);
             let _ = to.blocking_send(end.map(|form| Piece::End { digest: form.digest, size: form.size }));
-        });
+        };
+        // A layer takes as long as its registry likes, and the threads of the runtime are everybody's.
+        let thread = std::thread::Builder::new().name("dhow-layer".into()).stack_size(STACK);
+        if let Err(e) = thread.spawn(work) {
+            // The channel is empty: there is room.
+            let _ = fails.try_send(Err(Error::from(e).prefixed("start a thread")));
+        }
         opened
     }
 

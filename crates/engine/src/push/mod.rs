@@ -50,11 +50,16 @@ pub(crate) async fn push(core: &Arc<Core>, request: PushRequest) -> Result<Trans
         let teller = Teller(tx.clone());
         let done = tokio::select! {
             done = run(&core, request, &teller) => done,
-            () = tx.closed() => return,
+            () = tx.closed() => Ok(()),
         };
         if let Err(error) = done {
             tracing::info!(%error, "a push failed");
             teller.tell(TransferEvent::Failed(error)).await;
+        }
+        drop((tx, teller));
+        if core.turns.are_none() {
+            // An idle daemon is small again.
+            tokio::task::spawn_blocking(dhow_sys::heap::give_back);
         }
     });
     Ok(TransferStream { events })

@@ -24,6 +24,10 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// Whether nobody works on any.
+    pub(super) fn are_none(&self) -> bool {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
     /// Waits until nobody else works on the layer.
     pub(super) async fn take(&self, repository: &str, layer: &Digest) -> Turn {
         let key = (repository.to_owned(), *layer);
