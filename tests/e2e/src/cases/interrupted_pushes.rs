@@ -15,7 +15,7 @@ use std::time::Instant;
 super::cases!("interrupted_pushes": killed_at_pushes, pushes_cut_at_any_byte);
 
 /// What stands in the registry is the image, to the last byte.
-fn stands(r: &Registry, d: &Daemon, name: &str, id: &str) -> Result<()> {
+pub(super) fn stands(r: &Registry, d: &Daemon, name: &str, id: &str) -> Result<()> {
     let (repository, tag) = name.rsplit_once(':').context("no tag")?;
     let repository = repository.split_once('/').context("no registry")?.1;
     let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";

@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod flags;
 mod health;
+mod hostile_pushes;
 mod hostile_registry;
 mod images;
 mod images_ls;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Case> {
         registries::cases(),
         registry_cli::cases(),
         hostile_registry::cases(),
+        hostile_pushes::cases(),
         interrupted::cases(),
         pull::cases(),
         interrupted_pushes::cases(),

@@ -38,6 +38,8 @@ pub enum Act {
     Forward,
     /// The same, but after so many bytes of the answer's body the connection breaks.
     CutAnswer(u64),
+    /// The same, but the answer is lost, head and all.
+    LoseAnswer,
     /// The same, but after so many bytes of the answer's body nothing more comes.
     StallAnswer(u64),
     /// The same, but after so many bytes of the request's body the connection breaks, on both sides.

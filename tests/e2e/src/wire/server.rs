@@ -331,6 +331,9 @@ impl Shared {
         passed?;
         let mut upstream = BufReader::new(upstream);
         let mut told = Head::read(&mut upstream)?.context("the registry said nothing")?;
+        if matches!(act, Act::LoseAnswer) {
+            bail!("lost on purpose");
+        }
         told.set("connection", None);
         self.note(number, |e| e.status = told.status());
         let mut out = Exposed(io.get_mut(), &self.weather);
