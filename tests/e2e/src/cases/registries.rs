@@ -1,22 +1,18 @@
 //! Debian's docker-registry, plain, with TLS, passwords and tokens.
 
-use crate::daemon::{Daemon, until};
+use crate::daemon::Daemon;
 use crate::made::{self, Form, Made};
 use crate::registry::{Auth, Kind, Registry, USER};
 use crate::runner::World;
-use crate::transfers::{self, pull, pull_as, shown};
+use crate::transfers::{pull, pull_as, shown};
 use crate::wire::{self, Act, Reply, Server, Then};
 use anyhow::{Context as _, Result, ensure};
-use dhow_corpus::wrap::{self, Packing};
-use dhow_types::image::media_type;
-use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use dhow_corpus::wrap::Packing;
+use serde_json::json;
 
 super::cases!("registries":
     the_registries_themselves, the_servers_themselves, pulls, public_images_need_no_password,
-    a_pull_of_what_is_here_costs_one_request, pulls_at_the_same_time_share_the_work, platforms,
+    what_is_here_is_not_fetched_again,
 );
 
 /// A way of the tests' own to each kind, so that a failure elsewhere is not the harness's.
@@ -112,8 +108,8 @@ fn public_images_need_no_password(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// A tag that did not change costs one request, and so does one that is there under another name.
-fn a_pull_of_what_is_here_costs_one_request(w: &World) -> Result<()> {
+/// A tag that did not change costs one request, and one that did costs what is new.
+fn what_is_here_is_not_fetched_again(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let r = w.registry()?;
     Made::sized(72, 1000).put(&r, "cheap/image", "1")?;
@@ -135,96 +131,6 @@ fn a_pull_of_what_is_here_costs_one_request(w: &World) -> Result<()> {
     ensure!(layers == [format!("GET /v2/cheap/image/blobs/{}", next.layer(3))], "{layers:?}");
     ensure!(d.inspect(&name)?["Id"] == next.id());
     d.ok(&["rmi", &name])?;
-    Ok(())
-}
-
-/// Two pulls of one image at the same time share the work; the one that is given up does not end the other.
-fn pulls_at_the_same_time_share_the_work(w: &World) -> Result<()> {
-    let d = w.daemon()?;
-    let r = w.registry()?;
-    let image = Made::sized(74, 3 << 20);
-    image.put(&r, "shared/image", "1")?;
-    let (which, open) = (image.layer(2), Arc::new(AtomicBool::new(false)));
-    let gate = open.clone();
-    let p = Server::before(&d.net, r.port(), move |r| {
-        while r.path.ends_with(&which) && !gate.load(Ordering::Relaxed) {
-            // until the test has seen all pulls wait for this layer
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Act::Forward
-    })?;
-    let name = format!("{}/shared/image:1", p.host());
-    let told = std::thread::scope(|scope| -> Result<Vec<_>> {
-        let pulls: Vec<_> = (0..3).map(|_| scope.spawn(|| pull(&d, &name))).collect();
-        let heads = || p.lines().iter().filter(|l| l.contains("/manifests/")).count();
-        let asked = until("all pulls to have asked for the manifest", || Ok((heads() >= 3).then_some(())));
-        open.store(true, Ordering::Relaxed);
-        asked?;
-        pulls.into_iter().map(|p| p.join().map_err(|_| anyhow::anyhow!("panicked"))?).collect()
-    })?;
-    for told in told {
-        told.ok()?;
-    }
-    for number in 0..3 {
-        let of = |l: &&String| l.starts_with("GET") && l.ends_with(&image.layer(number));
-        ensure!(p.lines().iter().filter(of).count() == 1, "layer {number} was fetched more than once: {:?}", p.lines());
-    }
-    ensure!(d.inspect(&name)?["Id"] == image.id());
-    d.ok(&["rmi", &name])?;
-    Ok(())
-}
-
-/// Of an index the image for this machine comes, or the one that was asked for.
-fn platforms(w: &World) -> Result<()> {
-    let d = w.daemon()?;
-    let r = w.registry()?;
-    let image = |n: u64, platform: &str| -> Result<Made> {
-        let mut made = Made::sized(n, 1000);
-        let mut config: Value = serde_json::from_slice(&made.config)?;
-        let mut words = platform.split('/').skip(1);
-        config["architecture"] = json!(words.next());
-        if let Some(variant) = words.next() {
-            config["variant"] = json!(variant);
-        }
-        made = Made::of(Form::Oci, &made.tars, &made.layers, config.to_string().into_bytes());
-        made.put(&r, "many/image", &platform.replace('/', "-"))?;
-        Ok(made)
-    };
-    let own = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
-    let mut manifests = Vec::new();
-    let mut ids = Vec::new();
-    for (n, platform) in ["linux/s390x", "linux/arm/v7", own, "linux/ppc64le"].into_iter().enumerate() {
-        let made = image(80 + n as u64, platform)?;
-        let mut entry = wrap::descriptor(media_type::OCI_MANIFEST, &made.manifest);
-        let words: Vec<&str> = platform.split('/').collect();
-        entry["platform"] = json!({"os": "linux", "architecture": words[1]});
-        if let Some(variant) = words.get(2) {
-            entry["platform"]["variant"] = json!(variant);
-        }
-        manifests.push(entry);
-        ids.push((platform, made.id()));
-    }
-    for (tag, kind) in [("oci", media_type::OCI_INDEX), ("docker", media_type::DOCKER_INDEX)] {
-        let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).to_string();
-        made::put_manifest(&r, "many/image", tag, kind, index.as_bytes())?;
-        let name = r.name(&format!("many/image:{tag}"));
-        pull(&d, &name)?.ok()?;
-        let id = |platform: &str| ids.iter().find(|(p, _)| *p == platform).map(|(_, id)| id.clone());
-        let seen = d.inspect(&name)?;
-        ensure!(Some(seen["Id"].as_str().unwrap_or_default().to_owned()) == id(own), "{tag}: {seen}");
-        let digests = json!([format!("{}@{}", r.name("many/image"), made::digest(index.as_bytes()))]);
-        ensure!(seen["RepoDigests"] == digests, "the index is what was asked for: {seen}");
-        for (platform, id) in &ids {
-            let line =
-                format!("POST /v1.44/images/create?fromImage={}&tag={tag}&platform={platform}", r.name("many/image"));
-            transfers::ask(&d, &line, None, "")?.ok()?;
-            ensure!(d.inspect(&name)?["Id"] == *id, "{tag} {platform}");
-        }
-        let line =
-            format!("POST /v1.44/images/create?fromImage={}&tag={tag}&platform=linux/riscv64", r.name("many/image"));
-        transfers::ask(&d, &line, None, "")?.fails(&["no matching manifest for linux/riscv64", "linux/s390x"])?;
-        d.ok(&["rmi", "-f", &name])?;
-    }
     Ok(())
 }
 
