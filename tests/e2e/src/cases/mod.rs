@@ -9,6 +9,7 @@ mod completion;
 mod contexts;
 mod crash;
 mod df;
+mod docker_registries;
 mod doctor;
 mod errors;
 mod events;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Case> {
         pull::cases(),
         interrupted_pushes::cases(),
         interop::cases(),
+        docker_registries::cases(),
         making::cases(),
         prune::cases(),
         df::cases(),
