@@ -83,7 +83,6 @@ fn import_refuses_by_name(w: &World) -> Result<()> {
     fails(&["/no/such/file"], b"", "/no/such/file")?;
     for (path, status, part) in [
         ("/images/create?fromSrc=http%3A%2F%2Fx%2Fy", 501, "importing from a URL"),
-        ("/images/create?fromImage=busybox", 501, "(pull) is not supported"),
         ("/images/create", 400, "fromSrc"),
         ("/images/create?fromSrc=-&platform=a%20b", 400, "invalid platform"),
     ] {
@@ -272,7 +271,7 @@ fn a_killed_daemon_leaves_no_frozen_container(w: &World) -> Result<()> {
     d.up()?;
     ensure!(!mark.exists());
     goes_on(&d, &c)?;
-    d.cli(&["run", "--rm", "never", "true"])?.fails(125, &["No such image: never:latest"])?;
+    d.cli(&["run", "--rm", "--pull", "never", "never", "true"])?.fails(125, &["No such image: never:latest"])?;
     let left = std::fs::read_dir(d.root().join("tmp"))?.count();
     ensure!(left == 0, "{left} things are left in tmp");
     Ok(())
