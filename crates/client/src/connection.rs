@@ -154,6 +154,19 @@ impl Client {
         self.exchange(method, path, &[("Content-Type", "application/json")], Some(serde_json::to_vec(document)?))
     }
 
+    /// Sends a JSON document with these header fields.
+    pub fn send_json_fields(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        document: &impl Serialize,
+    ) -> Result<Response<'_>> {
+        let mut all = vec![("Content-Type", "application/json")];
+        all.extend_from_slice(fields);
+        self.exchange(method, path, &all, Some(serde_json::to_vec(document)?))
+    }
+
     /// `GET path` as a document.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send("GET", path)?.json()

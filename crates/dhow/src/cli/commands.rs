@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::{
     Exit, archives, attach, audit, check, complete, containers, contexts, df, events, exec, images, info, inspect,
-    life, login, logs, making, names, port, prune, ps, pull, push, run, search, stats, top, update,
+    life, login, logs, making, manifest, names, port, prune, ps, pull, push, remote, run, search, stats, top, update,
 };
 use crate::doctor;
 use crate::flags::parse::{Count, Grammar, parse, ready};
@@ -53,7 +53,8 @@ fn flags_of<T: clap::CommandFactory>(_: fn(&Context, T) -> anyhow::Result<i32>) 
 
 /// Whether a command needs no daemon that can be asked.
 fn is_offline(command: &Command) -> bool {
-    command.names[0].starts_with("context ") || ["completion", "logout", doctor::NAME].contains(&command.names[0])
+    command.names[0].starts_with("context ")
+        || ["completion", "logout", "manifest annotate", "manifest rm", doctor::NAME].contains(&command.names[0])
 }
 
 macro_rules! row {
@@ -99,6 +100,8 @@ pub const COMMANDS: &[Command] = &[
     row!(["history", "image history"], "Commands", "Show how an image was made", "[OPTIONS] IMAGE", ONE, audit::history),
     row!(["image inspect"], "Commands", "Show everything about images as JSON", "[OPTIONS] IMAGE [IMAGE...]", SOME, inspect::images),
     row!(["image diff"], "Own", "Show what two images differ in, and which step did it", "[OPTIONS] IMAGE IMAGE", TWO, audit::image_diff),
+    row!(["image check"], "Own", "Say whether an image could be pulled, and if not, why", "[OPTIONS] NAME[:TAG|@DIGEST]", ONE, remote::check),
+    row!(["image copy"], "Own", "Copy an image from registry to registry", "[OPTIONS] SOURCE[:TAG|@DIGEST] TARGET[:TAG]", TWO, remote::copy),
     row!(["image tree"], "Own", "Show which image stands on which", "[OPTIONS]", NONE, audit::image_tree),
     row!(["tag", "image tag"], "Commands", "Give an image another name", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", TWO, names::tag),
     row!(["rmi", "image rm", "image remove"], "Commands", "Remove images", "[OPTIONS] IMAGE [IMAGE...]", SOME, names::rmi),
@@ -140,6 +143,11 @@ pub const COMMANDS: &[Command] = &[
     row!(["context show"], "Commands", "Print the name of the context that holds", "", NONE, contexts::show),
     row!(["context update"], "Commands", "Change a context", "[OPTIONS] CONTEXT", ONE, contexts::update),
     row!(["context use"], "Commands", "Set the context that holds from now on", "CONTEXT", ONE, contexts::use_),
+    row!(["manifest annotate"], "Commands", "Say for which platform an image of a list is", "[OPTIONS] MANIFEST_LIST MANIFEST", TWO, manifest::annotate),
+    row!(["manifest create"], "Commands", "Make a list of images, to be annotated and pushed", "MANIFEST_LIST MANIFEST [MANIFEST...]", count(2, None), manifest::create),
+    row!(["manifest inspect"], "Commands", "Show a manifest, or a list of them", "[OPTIONS] [MANIFEST_LIST] MANIFEST", ONE_OR_TWO, manifest::inspect),
+    row!(["manifest push"], "Commands", "Push a list to its repository", "[OPTIONS] MANIFEST_LIST", ONE, manifest::push),
+    row!(["manifest rm"], "Commands", "Forget lists that were made here", "MANIFEST_LIST [MANIFEST_LIST...]", SOME, manifest::rm),
     row!(["info", "system info"], "Common", "Show what the daemon is and what the machine offers", "[OPTIONS]", NONE, info::info),
 ];
 
@@ -149,6 +157,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("context", "Manage contexts"),
     ("image", "Manage images"),
+    ("manifest", "Manage lists of images for several platforms"),
     ("network", "Manage networks"),
     ("system", "Manage dhow"),
     ("volume", "Manage volumes"),
@@ -165,7 +174,6 @@ pub const UNBUILT: &[&str] = &[
     "container cp",
     "cp",
     "image build",
-    "manifest",
     "network connect",
     "network create",
     "network disconnect",

@@ -2,6 +2,7 @@
 
 use super::archives::platform_json;
 use super::context::Context;
+use super::pull::AUTH;
 use super::template::{Template, V};
 use super::{Exit, output};
 use anyhow::{Result, bail};
@@ -46,9 +47,18 @@ pub struct ImagesArgs {
     /// Go template or `json`
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Only if the image is for this platform (os/arch[/variant])
+    /// Only if the image is for this platform (os/arch[/variant]); with --remote, which of an index
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
+    /// As its registry has it, without bringing it here
+    #[arg(long)]
+    remote: bool,
+    /// Signatures and whatever else refers to it, too (with --remote)
+    #[arg(long, requires = "remote")]
+    referrers: bool,
+    /// Only what refers to it and is of this type (with --remote)
+    #[arg(long, value_name = "TYPE", requires = "remote")]
+    artifact_type: Option<String>,
     /// Images, by name or id
     #[arg(required = true, value_name = "IMAGE")]
     names: Vec<String>,
@@ -60,7 +70,14 @@ struct Asked {
     format: Option<String>,
     size: bool,
     platform: Option<Platform>,
+    remote: Option<Remote>,
     names: Vec<String>,
+}
+
+/// What is asked of a registry.
+struct Remote {
+    referrers: bool,
+    artifact_type: Option<String>,
 }
 
 /// `dhow inspect`.
@@ -71,19 +88,23 @@ pub fn inspect(context: &Context, args: InspectArgs) -> Result<i32> {
         Some("image") => &["image"],
         Some(other) => bail!("unknown type: {other:?}: must be one of \"container\", \"image\""),
     };
-    show(context, &Asked { kinds, format: args.format, size: args.size, platform: None, names: args.names })
+    show(
+        context,
+        &Asked { kinds, format: args.format, size: args.size, platform: None, remote: None, names: args.names },
+    )
 }
 
 /// `dhow container inspect`.
 pub fn containers(context: &Context, args: ContainersArgs) -> Result<i32> {
     let ContainersArgs { format, size, names } = args;
-    show(context, &Asked { kinds: &["container"], format, size, platform: None, names })
+    show(context, &Asked { kinds: &["container"], format, size, platform: None, remote: None, names })
 }
 
 /// `dhow image inspect`.
 pub fn images(context: &Context, args: ImagesArgs) -> Result<i32> {
-    let ImagesArgs { format, platform, names } = args;
-    show(context, &Asked { kinds: &["image"], format, size: false, platform, names })
+    let ImagesArgs { format, platform, remote, referrers, artifact_type, names } = args;
+    let remote = remote.then_some(Remote { referrers, artifact_type });
+    show(context, &Asked { kinds: &["image"], format, size: false, platform, remote, names })
 }
 
 fn show(context: &Context, args: &Asked) -> Result<i32> {
@@ -109,7 +130,13 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
             continue;
         }
         for kind in kinds {
+            let mut auth = None;
             let path = match *kind {
+                _ if args.remote.is_some() => {
+                    let path;
+                    (path, auth) = at_registry(args, name);
+                    path
+                }
                 "container" => format!(
                     "/containers/{}/json{}",
                     query::encode(name),
@@ -121,7 +148,8 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
                     query::build(&[("platform", args.platform.as_ref().map(platform_json))])
                 ),
             };
-            match context.with_daemon(&client, |c| c.get::<V>(&path)) {
+            let fields: Vec<(&str, &str)> = auth.iter().map(|value: &String| (AUTH, value.as_str())).collect();
+            match context.with_daemon(&client, |c| c.send_fields("GET", &path, &fields)?.json::<V>()) {
                 Ok(document) => {
                     one = Some(document);
                     break;
@@ -168,12 +196,46 @@ fn show(context: &Context, args: &Asked) -> Result<i32> {
     Ok(i32::from(!wrong.is_empty()))
 }
 
+/// Where an image is asked for at its registry, and as whom. A name that is none is the daemon's to refuse.
+fn at_registry(args: &Asked, name: &str) -> (String, Option<String>) {
+    let remote = args.remote.as_ref();
+    let query = query::build(&[
+        ("name", Some(name.to_owned())),
+        ("platform", args.platform.as_ref().map(ToString::to_string)),
+        ("referrers", query::flag(remote.is_some_and(|r| r.referrers))),
+        ("artifact-type", remote.and_then(|r| r.artifact_type.clone())),
+    ]);
+    let auth = name.parse().ok().as_ref().and_then(super::remote::header);
+    (format!("/dhow/images/remote{query}"), auth)
+}
+
 /// JSON with four spaces, as Docker indents it.
 pub fn pretty(documents: &[V]) -> String {
     let mut text = String::new();
     V::List(documents.to_vec()).json(&mut text);
+    indented(&text, "    ")
+}
+
+/// JSON whose members stand in lines of their own.
+pub fn indented(text: &str, unit: &str) -> String {
     let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0, false, false);
-    let line = |out: &mut String, depth: usize| out.push_str(&format!("\n{}", "    ".repeat(depth)));
+    let line = |out: &mut String, depth: usize| out.push_str(&format!("\n{}", unit.repeat(depth)));
+    let mut blank = false;
+    // Of texts nothing goes, between them the spaces that there were.
+    let text = text.chars().filter(|c| {
+        if !blank && c.is_ascii_whitespace() {
+            return false;
+        }
+        if blank {
+            blank = *c != '"' || escaped;
+            escaped = *c == '\\' && !escaped;
+        } else {
+            blank = *c == '"';
+        }
+        true
+    });
+    let text: String = text.collect();
+    escaped = false;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if quoted {
@@ -220,5 +282,7 @@ mod tests {
         let want = "[\n    {\n        \"A\": [],\n        \"B\": {\n            \"z\": \"a{\\\"[:,\",\n            \"y\": {}\n        },\n        \"C\": [\n            1,\n            2\n        ]\n    }\n]";
         assert_eq!(pretty(&[document]), want);
         assert_eq!(pretty(&[]), "[]");
+        let spaced = "{ \"a b\" : [ ] ,\n \"c\\\" \":1 }";
+        assert_eq!(indented(spaced, "\t"), "{\n\t\"a b\": [],\n\t\"c\\\" \": 1\n}");
     }
 }

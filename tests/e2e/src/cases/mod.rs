@@ -42,6 +42,7 @@ mod pull;
 mod recovery;
 mod registries;
 mod registry_cli;
+mod remote;
 mod restarts;
 mod run;
 mod security;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Case> {
         archive::cases(),
         registries::cases(),
         registry_cli::cases(),
+        remote::cases(),
         hostile_registry::cases(),
         hostile_pushes::cases(),
         interrupted::cases(),

@@ -258,7 +258,8 @@ fn argument(command: &str, n: usize, force: bool, out: &mut Wanted) {
         ("inspect", _) => Some(Names::Objects),
         ("save" | "rmi" | "image inspect", _)
         | ("history" | "images" | "tag" | "push" | "pull", 0)
-        | ("image diff", 0 | 1) => Some(Names::Images),
+        | ("image diff", 0 | 1)
+        | ("image copy" | "image check", 0) => Some(Names::Images),
         ("context use" | "context update", 0) | ("context rm" | "context inspect", _) => Some(Names::Contexts),
         ("context export", 0) => Some(Names::Contexts),
         ("volume rm" | "volume inspect", _) => Some(Names::Volumes),
