@@ -39,6 +39,7 @@ mod parity;
 mod pause;
 mod prune;
 mod pull;
+mod push;
 mod recovery;
 mod registries;
 mod registry_cli;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Case> {
         docker_registries::cases(),
         making::cases(),
         prune::cases(),
+        push::cases(),
         df::cases(),
         doctor::cases(),
         limits::cases(),
