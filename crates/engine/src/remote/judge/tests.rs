@@ -1,3 +1,5 @@
+//! Tables: what was seen at each endpoint, and the judgement that it must come to.
+
 use super::super::facts::{Blob, Choosing, Chosen, Facts, PlaceFacts, Step, Top};
 use super::{State, report};
 use dhow_distribution::{Cause, Ping, Place, Proven, RateLimit, Reached};
