@@ -1,5 +1,6 @@
 //! All cases, by subject.
 
+mod access;
 mod again;
 mod archive;
 mod budget;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Case> {
         pause::cases(),
         stop::cases(),
         stuck::cases(),
+        access::cases(),
         again::cases(),
         top::cases(),
         stats::cases(),
