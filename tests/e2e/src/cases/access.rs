@@ -49,15 +49,23 @@ fn logins(w: &World) -> Result<()> {
     let (status, told) = login(&d, &basic.host(), "s3cret")?;
     let words = format!("login attempt to http://{}/v2/ failed with status: 401 Unauthorized", basic.host());
     ensure!(status == 401 && message(&told) == words, "{status} {told}");
-    // The token server is on another port, which is another site: it gets the password only if that is said.
-    let (status, told) = login(&d, &token.host(), USER.1)?;
-    ensure!(status == 401 && message(&told).contains("auth-realms"), "{status} {told}");
-    ensure!(token.tokens()?.server().entries().is_empty(), "the token server was asked");
-    again(&d, &json!({"auth-realms": {token.host(): [token.tokens()?.url()]}}))?;
     let (status, told) = login(&d, &format!("http://{}/v1/", token.host()), USER.1)?;
     ensure!(status == 200 && told["IdentityToken"] == IDENTITY, "{status} {told}");
     let (status, told) = login(&d, &token.host(), "s3cret")?;
     ensure!(status == 401 && message(&told).contains("unauthorized: incorrect username or password"), "{told}");
+    // A token server on another site gets the password only if the administrator says so.
+    let elsewhere = Server::start(&d.net, |_| Reply::new(200, r#"{"token":"t"}"#).into())?;
+    let realm = format!("Bearer realm=\"{}/token\",service=\"s\"", elsewhere.url());
+    let pointing = Server::start(&d.net, move |r| match r.field("authorization") {
+        "Bearer t" => Reply::new(200, "{}").into(),
+        _ => Reply::new(401, "").with("www-authenticate", realm.clone()).into(),
+    })?;
+    let (status, told) = login(&d, &pointing.host(), USER.1)?;
+    ensure!(status == 401 && message(&told).contains("auth-realms"), "{status} {told}");
+    ensure!(elsewhere.entries().is_empty(), "the other site was asked");
+    again(&d, &json!({"auth-realms": {pointing.host(): [elsewhere.url()]}}))?;
+    let (status, told) = login(&d, &pointing.host(), USER.1)?;
+    ensure!(status == 200 && elsewhere.entries().len() == 1, "{status} {told}");
     // Nobody is there; what is no address; and the password is never repeated.
     let (status, told) = login(&d, "127.0.0.1:1", USER.1)?;
     ensure!(status == 500 && message(&told).contains("connection refused"), "{status} {told}");
