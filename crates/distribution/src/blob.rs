@@ -193,6 +193,14 @@ impl BlobStream {
         Ok(Step::End)
     }
 
+    /// Another size is announced. Of bytes that came before it says nothing: they may be right, and stay.
+    fn announces(&self, got: u64) -> Cause {
+        match self.at {
+            0 => Cause::WrongSize { wanted: self.size, got },
+            _ => Cause::Protocol(format!("the size is wrong: {} bytes are announced, now {got}", self.size)),
+        }
+    }
+
     /// Asks for what is missing; how many bytes of the answer are known already.
     async fn open(&self, endpoint: usize) -> Result<(Reader, u64), Cause> {
         let address: Address = self.repository.address(endpoint, &format!("blobs/{}", self.digest));
@@ -217,7 +225,7 @@ impl BlobStream {
                     )));
                 }
                 if let Some(all) = all.filter(|all| *all != self.size) {
-                    return Err(Cause::WrongSize { wanted: self.size, got: all });
+                    return Err(self.announces(all));
                 }
                 0
             }
@@ -226,7 +234,7 @@ impl BlobStream {
         match length {
             // `skip` is nothing or all that is there already; what a server announces may be any number.
             Some(length) if length != (self.size - self.at).saturating_add(skip) => {
-                Err(Cause::WrongSize { wanted: self.size, got: length.saturating_add(self.at - skip) })
+                Err(self.announces(length.saturating_add(self.at - skip)))
             }
             _ => Ok((answer.reader, skip)),
         }

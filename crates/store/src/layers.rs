@@ -5,25 +5,44 @@
 //! and those are cleared when the store is opened.
 
 use crate::db::{LayerBlob, LayerRow, NewImage};
-use crate::{Durability, Store, images};
+use crate::{Durability, Store, images, lock_anyway};
 use dhow_types::{Context as _, Digest, Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-/// Layers that must stay although no image has them yet: a load that runs counts on them.
+/// Layers that must stay although no image has them yet: a load that runs counts on them. Whoever adds to it is publishing;
+/// whoever gives back is not held up by those who are.
 #[derive(Debug, Default)]
-pub(crate) struct Leases {
-    held: HashMap<Digest, usize>,
-    /// Something that no row names may lie about, because putting it away failed.
-    untidy: bool,
+pub(crate) struct Held(Mutex<HashMap<Digest, usize>>);
+
+impl Held {
+    /// All that are held.
+    pub(crate) fn all(&self) -> HashSet<Digest> {
+        lock_anyway(&self.0).keys().copied().collect()
+    }
+    fn add(&self, layer: &Digest) {
+        *lock_anyway(&self.0).entry(*layer).or_default() += 1;
+    }
+    fn give_back(&self, layers: &[Digest]) {
+        let mut held = lock_anyway(&self.0);
+        for layer in layers {
+            if let Some(count) = held.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(layer);
+                }
+            }
+        }
+    }
 }
 
-impl Leases {
-    /// All that are held.
-    pub(crate) fn all(&self) -> Vec<Digest> {
-        self.held.keys().copied().collect()
-    }
+/// What those who publish tell one another.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    /// Something that no row names may lie about, because putting it away failed.
+    untidy: bool,
 }
 
 /// A hold on layers, given back when dropped.
@@ -39,43 +58,35 @@ impl Lease {
 
     /// Holds the layer that was once received as `digest`, if there is one.
     pub(crate) fn hold(&mut self, digest: &Digest) -> Result<Option<LayerRow>> {
-        let mut leases = self.store.publishing();
+        let store = self.store.clone();
+        let _publishing = store.publishing();
         let Some(diff_id) = self.store.inner.db.layer_received_as(digest)? else { return Ok(None) };
-        if self.store.is_damaged(&diff_id) {
-            return Ok(None);
-        }
-        let Some(row) = self.store.inner.db.layer(&diff_id)? else { return Ok(None) };
-        if !self.store.paths().layer(&diff_id).is_dir() {
-            return Ok(None);
-        }
-        *leases.held.entry(diff_id).or_default() += 1;
-        self.layers.push(diff_id);
+        let Some(row) = self.store.usable(&diff_id)? else { return Ok(None) };
+        self.add(&diff_id);
         Ok(Some(row))
     }
 
     /// Holds a layer whatever its state; false if it has no row any more.
     pub(crate) fn hold_layer(&mut self, diff_id: &Digest) -> Result<bool> {
-        let mut leases = self.store.publishing();
-        if self.store.inner.db.layer(diff_id)?.is_none() {
+        let store = self.store.clone();
+        let _publishing = store.publishing();
+        if store.inner.db.layer(diff_id)?.is_none() {
             return Ok(false);
         }
-        *leases.held.entry(*diff_id).or_default() += 1;
-        self.layers.push(*diff_id);
+        self.add(diff_id);
         Ok(true)
+    }
+
+    /// Holds a layer that is known to be there; the caller is publishing.
+    pub(crate) fn add(&mut self, diff_id: &Digest) {
+        self.store.inner.held.add(diff_id);
+        self.layers.push(*diff_id);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut leases = self.store.publishing();
-        for layer in &self.layers {
-            if let Some(count) = leases.held.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    leases.held.remove(layer);
-                }
-            }
-        }
+        self.store.inner.held.give_back(&self.layers);
     }
 }
 
@@ -153,10 +164,7 @@ impl Store {
         for (digest, path) in documents {
             place(path, &paths.blob(digest))?;
         }
-        for dir in ["layers", "recipes", "blobs/sha256"] {
-            let path = paths.dir(dir);
-            File::open(&path).and_then(|d| d.sync_all()).with_context(|| format!("sync {}", path.display()))?;
-        }
+        self.sync_names()?;
         let rows: Vec<LayerRow> = p.layers.drain(..).map(|l| l.row).collect();
         let received: Vec<LayerBlob> = p.received.drain(..).map(|r| r.0).collect();
         self.inner.db.publish(&rows, &received, &p.images, images::now(), Durability::Synced)
@@ -185,6 +193,23 @@ impl Store {
         Ok(())
     }
 
+    /// The row of a layer that is here and was not found damaged.
+    pub(crate) fn usable(&self, diff_id: &Digest) -> Result<Option<LayerRow>> {
+        if self.is_damaged(diff_id) || !self.paths().layer(diff_id).is_dir() {
+            return Ok(None);
+        }
+        self.inner.db.layer(diff_id)
+    }
+
+    /// What was renamed stays so after a power cut.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        for dir in ["layers", "recipes", "blobs/sha256"] {
+            let path = self.paths().dir(dir);
+            File::open(&path).and_then(|d| d.sync_all()).with_context(|| format!("sync {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Brings everything on the store's file system to the disk.
     pub(crate) fn sync_all(&self) -> Result<()> {
         let root = File::open(self.root()).with_context(|| format!("open {}", self.root().display()))?;
@@ -206,7 +231,8 @@ impl Store {
 
     /// Removes layers that no image has and nobody holds; the caller is publishing. Returns their diff ids.
     pub(crate) fn collect(&self, leases: &mut Leases) -> Result<Vec<Digest>> {
-        let (layers, blobs) = self.inner.db.remove_unused_layers(&|d| leases.held.contains_key(d))?;
+        let held = self.inner.held.all();
+        let (layers, blobs) = self.inner.db.remove_unused_layers(&|d| held.contains(d))?;
         for id in &layers {
             self.unmark_damaged(id);
             self.put_away(leases, &self.paths().layer(id));
@@ -242,8 +268,8 @@ impl Store {
     /// At start: everything on disk that no row names goes.
     pub(crate) fn clear_half_done(&self) -> Result<()> {
         self.clear("tmp", |_| false)?;
-        self.clear_unfinished(images::now(), true)?;
         let mut leases = self.publishing();
+        self.clear_unfinished(images::now(), true)?;
         self.collect(&mut leases)?;
         self.clear_strays()
     }

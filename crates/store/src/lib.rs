@@ -44,7 +44,7 @@ pub use images::{Image, ImageRecord};
 pub use load::pipe::Piece;
 pub use load::{Loaded, Progress};
 pub use make::{Made, NewDocument};
-pub use receive::{Hold, LayerIn, ReceivedImage, Spoiled, Taken, Unfinished, WantedLayer};
+pub use receive::{CallOff, Hold, Incoming, Landed, LayerIn, ReceivedImage, Spoiled, Taken, Unfinished, WantedLayer};
 pub use remove::{InUse, Removed};
 pub use save::Save;
 pub use send::{Compression, Form, How, Sending, SentLayer};
@@ -90,6 +90,7 @@ struct Inner {
     damaged: Mutex<HashSet<Digest>>,
     /// Held while layers and images become visible or vanish, never while bytes flow.
     publish: Mutex<layers::Leases>,
+    held: layers::Held,
     /// Whose bytes are being received.
     ingesting: receive::Claims,
     trash: trash::Trash,
@@ -171,6 +172,7 @@ impl Store {
             measured: Mutex::default(),
             damaged: Mutex::default(),
             publish: Mutex::default(),
+            held: Default::default(),
             ingesting: Default::default(),
             trash,
             lock,

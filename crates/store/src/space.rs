@@ -305,7 +305,7 @@ impl crate::Store {
 
     /// Layers that must stay although no image may have them: a load that runs counts on them.
     pub fn leased(&self) -> Vec<dhow_types::Digest> {
-        self.publishing().all()
+        self.inner.held.all().into_iter().collect()
     }
 }
 

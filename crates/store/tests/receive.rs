@@ -4,7 +4,9 @@
 
 mod support;
 
-use dhow_store::{Hold, Limits, ReceivedImage, Spoiled, Steward, StoreConfig, WantedLayer};
+use dhow_store::{
+    Hold, Incoming, Landed, LayerIn, Limits, ReceivedImage, Reservation, Spoiled, Steward, StoreConfig, WantedLayer,
+};
 use dhow_types::{Digest, ErrorKind, Platform, Reference, Result};
 use std::io::Read;
 use support::{Fixture, Packing, Tar, config, docker_archive, list};
@@ -76,14 +78,21 @@ fn large(seed: u32) -> Vec<u8> {
 
 impl Fixture {
     /// Receives what is missing of it, up to `to`; says where it began.
-    fn receive(&self, l: &Layer, to: usize, end: End) -> (usize, Result<Vec<String>, Spoiled>) {
+    fn receive(&self, l: &Layer, to: usize, end: End) -> (usize, Result<Landed, Spoiled>) {
         let store = self.store();
-        let reservation = store.reserve(l.wanted.room(self.config.keep_blobs)).unwrap();
-        let incoming = store.receive_layer(l.wanted.clone(), reservation).unwrap();
+        let incoming = self.begin(l, store.reserve(store.room_for(&l.wanted)).unwrap());
         let (at, hash) = incoming.begun();
         assert_eq!(hash.finish().1, at, "as many bytes as were hashed");
         let at = at as usize;
         (at, incoming.receive(Source(&l.bytes[at..to], end), &|_| {}))
+    }
+
+    fn begin(&self, l: &Layer, reservation: Reservation) -> LayerIn {
+        let store = self.store();
+        match store.receive_layer(l.wanted.clone(), reservation, store.call_off()).unwrap() {
+            Incoming::Layer(incoming) => *incoming,
+            Incoming::Here(_) => panic!("it is here"),
+        }
     }
 
     fn whole(&self, l: &Layer) {
@@ -240,6 +249,80 @@ fn an_interrupted_layer_goes_on_at_the_byte() {
 }
 
 #[test]
+fn what_is_counted_on_and_not_synced_keeps_its_mark() {
+    let mut f = Fixture::new();
+    let tars = [Tar::new().file("a", b"1").end()];
+    let l = layer(&tars[0], Packing::Gzip);
+    let landed = f.receive(&l, l.bytes.len(), End::Right).1.map_err(|s| s.error).unwrap();
+    // Held from the moment on in which it landed; a prune leaves it, and does not take it for synced.
+    f.store().discard_unfinished(true).unwrap();
+    let marks = |f: &Fixture, change: &str| f.store().db().damage(change).unwrap();
+    marks(&f, "UPDATE pending_layers SET boot_id = 'another'");
+    assert_eq!(f.pending(), 1);
+    drop(landed);
+    f.reopen();
+    assert_eq!(f.pending(), 0, "without its mark it would have been taken for an image's");
+    // A machine that tells no boot from another.
+    f.whole(&l);
+    marks(&f, "UPDATE pending_layers SET boot_id = ''");
+    f.reopen();
+    assert_eq!(f.pending(), 0);
+}
+
+#[test]
+fn parts_that_are_about_to_be_gone_on_with_stay() {
+    let f = Fixture::new();
+    let l = layer(&large(8), Packing::Gzip);
+    f.receive(&l, 1 << 20, End::Broken).1.unwrap_err();
+    let hold = f.store().hold();
+    let before = f.store().room_for(&l.wanted);
+    assert_eq!(before, 2 * l.wanted.size - (1 << 20), "what is here needs no room");
+    hold.wish(&l.wanted);
+    f.store().discard_unfinished(true).unwrap();
+    assert_eq!(f.receive(&l, 2 << 20, End::Broken).0, 1 << 20);
+    drop(hold);
+    f.store().discard_unfinished(true).unwrap();
+    assert!(f.ingest().is_empty());
+}
+
+#[test]
+fn who_waits_for_the_same_bytes_finds_them_or_is_called_off() {
+    let f = Fixture::new();
+    let l = layer(&large(9), Packing::Gzip);
+    let store = f.store();
+    let first = f.begin(&l, store.reserve(0).unwrap());
+    std::thread::scope(|scope| {
+        let off = store.call_off();
+        let called = off.clone();
+        let given_up = scope.spawn(move || store.receive_layer(l.wanted.clone(), store.reserve(0).unwrap(), off).err());
+        called.call();
+        assert!(given_up.join().unwrap().is_some_and(|e| e.text().contains("nobody wants")));
+        let l = layer(&large(9), Packing::Gzip);
+        // The same bytes under another name for what they are.
+        let mut other = l.wanted.clone();
+        other.media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip".into();
+        let waits = scope.spawn(|| store.receive_layer(other, store.reserve(0).unwrap(), store.call_off()).unwrap());
+        first.receive(Source(&l.bytes, End::Right), &|_| {}).map_err(|s| s.error).unwrap();
+        assert!(matches!(waits.join().unwrap(), Incoming::Here(_)));
+    });
+}
+
+#[test]
+fn a_layer_that_lost_its_files_comes_anew() {
+    for keep_blobs in [false, true] {
+        let mut f = Fixture::with(StoreConfig { keep_blobs, ..StoreConfig::default() });
+        let tars = [large(10)];
+        let id = f.image("x", &tars).unwrap();
+        std::fs::remove_dir_all(f.tree(&id)).unwrap();
+        let l = layer(&tars[0], Packing::Gzip);
+        f.whole(&l);
+        f.reopen();
+        assert!(f.tree(&id).join("after").exists());
+        assert_eq!(f.store().verify().unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn small_layers_are_begun_anew() {
     let f = Fixture::new();
     let l = layer(&Tar::new().file("a", &[7; 100_000]).end(), Packing::Plain);
@@ -351,13 +434,12 @@ fn what_finds_no_room_is_not_begun() {
     let f = Fixture::new();
     f.store().set_steward(Box::new(Full));
     let l = layer(&large(6), Packing::Gzip);
-    assert!(l.wanted.room(false) >= 2 * l.wanted.size, "also for what is written down until it is whole");
-    let refused = f.store().reserve(l.wanted.room(false)).unwrap_err();
+    assert!(f.store().room_for(&l.wanted) >= 2 * l.wanted.size, "also for what is written down until it is whole");
+    let refused = f.store().reserve(f.store().room_for(&l.wanted)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Exhausted);
     // A layer that turns out larger than it was announced.
     let reservation = f.store().reserve(1000).unwrap();
-    let incoming = f.store().receive_layer(l.wanted.clone(), reservation).unwrap();
-    let spoiled = incoming.receive(Source(&l.bytes, End::Right), &|_| {}).unwrap_err();
+    let spoiled = f.begin(&l, reservation).receive(Source(&l.bytes, End::Right), &|_| {}).unwrap_err();
     assert_eq!(spoiled.error.kind(), ErrorKind::Exhausted);
     assert!(spoiled.error.text().starts_with("not enough space"), "{}", spoiled.error);
     assert!(!spoiled.again && f.ingest().is_empty());
@@ -381,8 +463,15 @@ fn a_name_moves_and_the_old_image_stays() {
     assert_eq!(f.store().resolve("x").unwrap().id, new.id);
     assert!(f.store().resolve(&old.id.to_string()).unwrap().references.is_empty());
     // One that is here gets a name without a byte.
-    assert!(f.store().hold().rename(&old.id, &["x".parse().unwrap()]).unwrap());
-    assert!(!f.store().hold().rename(&old.id, &["x".parse().unwrap()]).unwrap());
+    let by_digest: Reference = format!("x@{}", Digest::of(b"d")).parse().unwrap();
+    let names = [by_digest.clone(), "x".parse().unwrap()];
+    assert_eq!(f.store().hold().rename(&old.id, &names).unwrap(), Some(true));
+    assert_eq!(f.store().hold().rename(&old.id, &names).unwrap(), Some(false));
+    // The tag is what counts, if there is one.
+    let other: Reference = format!("x@{}", Digest::of(b"other")).parse().unwrap();
+    assert_eq!(f.store().hold().rename(&old.id, &[other, "x".parse().unwrap()]).unwrap(), Some(false));
+    assert_eq!(f.store().hold().rename(&new.id, &[by_digest]).unwrap(), Some(true));
+    assert_eq!(f.store().hold().rename(&Digest::of(b"gone"), &["x".parse().unwrap()]).unwrap(), None);
     assert_eq!(f.store().resolve("x").unwrap().id, old.id);
 }
 
@@ -402,6 +491,8 @@ fn what_an_index_gave_is_known_for_as_long_as_it_is_here() {
     assert_eq!(hold.resolved(&top, &two).unwrap(), None);
     assert_eq!(hold.resolved(&Digest::of(b"other"), &one).unwrap(), None);
     drop(hold);
+    // Of one that is gone nothing is noted.
+    f.store().hold().note(&top, &two, &Digest::of(b"gone")).unwrap();
     std::fs::remove_dir_all(f.tree(&id)).unwrap();
     assert_eq!(f.store().hold().resolved(&top, &one).unwrap(), None, "not whole");
     f.store().remove("x", false, &|_| None).unwrap();
@@ -424,7 +515,7 @@ fn an_archive_takes_over_what_waits() {
 fn two_who_want_the_same_bytes_come_one_after_the_other() {
     let f = Fixture::new();
     let l = layer(&large(7), Packing::Gzip);
-    let first = f.store().receive_layer(l.wanted.clone(), f.store().reserve(0).unwrap()).unwrap();
+    let first = f.begin(&l, f.store().reserve(0).unwrap());
     std::thread::scope(|scope| {
         let second = scope.spawn(|| {
             let (at, result) = f.receive(&l, l.bytes.len(), End::Right);

@@ -87,7 +87,8 @@ async fn numbers_that_fit_nowhere_are_refused() {
         .await;
         let repo = repository(server.address, settings()).await;
         let e = layer(&repo, &Image::descriptor(&image.layer)).await.unwrap_err();
-        assert!(matches!(e.cause, Cause::WrongSize { got, .. } if got >= HUGE - 1000), "{e}");
+        // It says nothing of the bytes that came before.
+        assert!(matches!(e.cause, Cause::Protocol(_)) && e.to_string().contains("the size is wrong"), "{e}");
     }
     for range in ["bytes 99999999999999999999-1/2", "bytes 1000-1/18446744073709551615", "bytes -/-"] {
         let (i, count) = (image.clone(), AtomicUsize::new(0));

@@ -3,6 +3,9 @@
 use dhow_types::image::{Descriptor, Index, Manifest, media_type};
 use dhow_types::{Error, Platform, Result};
 
+/// The most platforms that are named in an error.
+const MAX_NAMED: usize = 20;
+
 /// The manifests that run on `wanted`, the best first. Those that say nothing of their platform come last.
 pub(crate) fn candidates<'a>(index: &'a Index, wanted: &Platform) -> Vec<&'a Descriptor> {
     let mut fit: Vec<(u32, &Descriptor)> = index
@@ -28,7 +31,12 @@ pub(crate) fn nothing_for(index: &Index, asked: Option<&Platform>) -> String {
             offered.push(platform);
         }
     }
-    let offered = if offered.is_empty() { "no image".to_owned() } else { offered.join(", ") };
+    let more = offered.len().saturating_sub(MAX_NAMED);
+    offered.truncate(MAX_NAMED);
+    let mut offered = if offered.is_empty() { "no image".to_owned() } else { offered.join(", ") };
+    if more > 0 {
+        offered.push_str(&format!(" and {more} more"));
+    }
     format!("no matching manifest for {wanted} in the manifest list entries: it has {offered}")
 }
 

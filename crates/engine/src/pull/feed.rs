@@ -4,6 +4,7 @@ use super::flight::{Stage, State};
 use bytes::{Buf as _, Bytes};
 use dhow_distribution::{BlobStream, Cause, Failure, Step};
 use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Pieces of one layer between the connection and the thread.
@@ -18,24 +19,70 @@ pub(super) enum Piece {
     Wrong,
 }
 
+/// Why not all of it came.
+pub(super) enum Lost {
+    /// The connection, or who is behind it.
+    Failed(Box<Failure>),
+    /// So few bytes came that the end would never.
+    Dripping(u64),
+}
+
+/// Fewer bytes than this within [`SLOW_WITHIN`] are as good as none. What the thread takes is not counted.
+const SLOW: u64 = 16 << 10;
+/// See [`SLOW`].
+pub(super) const SLOW_WITHIN: Duration = Duration::from_secs(300);
+
+/// Whether the bytes are at fault.
+pub(super) fn is_wrong(cause: &Cause) -> bool {
+    matches!(cause, Cause::WrongDigest { .. } | Cause::WrongSize { .. })
+}
+
+/// How fast a layer comes.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Bytes came after a wait. What came in too long a wait, if it was too little.
+    fn step(&mut self, waited: Duration, bytes: u64) -> Result<(), u64> {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.bytes >= SLOW {
+            *self = Self::default();
+        }
+        if self.waited >= SLOW_WITHIN { Err(self.bytes) } else { Ok(()) }
+    }
+}
+
 /// Sends all of a stream. Without a word of its end the thread sees a connection that broke off.
 pub(super) async fn feed(
     mut stream: BlobStream,
     to: mpsc::Sender<Piece>,
     told: &watch::Sender<State>,
-) -> Result<(), Box<Failure>> {
+) -> Result<(), Lost> {
+    let mut pace = Pace::default();
     loop {
-        match stream.next().await {
+        let begin = Instant::now();
+        let step = tokio::select! {
+            step = stream.next() => step,
+            // The thread has something to say.
+            () = to.closed() => return Ok(()),
+        };
+        match step {
             Ok(Step::Bytes(bytes)) => {
                 let n = bytes.len() as u64;
+                pace.step(begin.elapsed(), n).map_err(Lost::Dripping)?;
                 if to.send(Piece::Bytes(bytes)).await.is_err() {
-                    // The thread has something to say.
                     return Ok(());
                 }
                 told.send_modify(|s| (s.received, s.retry) = (s.received + n, None));
             }
             Ok(Step::Waiting(wait, cause)) => {
                 tracing::info!(%cause, "a layer broke off");
+                // The waits between tries have bounds of their own.
+                pace = Pace::default();
                 told.send_modify(|s| s.retry = Some(wait.as_secs().max(1)));
             }
             Ok(Step::End) => {
@@ -44,10 +91,10 @@ pub(super) async fn feed(
                 return Ok(());
             }
             Err(failure) => {
-                if matches!(failure.cause, Cause::WrongDigest { .. } | Cause::WrongSize { .. }) {
+                if is_wrong(&failure.cause) {
                     let _ = to.send(Piece::Wrong).await;
                 }
-                return Err(failure);
+                return Err(Lost::Failed(failure));
             }
         }
     }
@@ -88,6 +135,21 @@ impl Read for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drips_are_no_stream() {
+        let seconds = Duration::from_secs;
+        for (steps, want) in [
+            (&[(290, 1), (5, SLOW)][..], Ok(())),
+            (&[(290, 1), (5, SLOW), (290, 5)], Ok(())),
+            (&[(100, 1000), (100, 1000), (100, 1000)], Err(3000)),
+            (&[(299, SLOW - 1), (1, 0)], Err(SLOW - 1)),
+        ] {
+            let mut pace = Pace::default();
+            let got = steps.iter().try_for_each(|(waited, bytes)| pace.step(seconds(*waited), *bytes));
+            assert_eq!(got, want, "{steps:?}");
+        }
+    }
 
     #[tokio::test]
     async fn only_a_word_of_the_end_is_the_end() {

@@ -6,14 +6,14 @@
 //! Downloading and unpacking run side by side; what is told of unpacking before the last byte came would only hide how
 //! far the download is.
 
-use super::feed::{PIECES_AHEAD, Pieces, feed};
-use crate::core::{Core, blocking};
-use dhow_distribution::{Cause, Failure, Repository};
-use dhow_store::{Reservation, Spoiled, WantedLayer};
+use super::feed::{Lost, PIECES_AHEAD, Piece, Pieces, SLOW_WITHIN, feed, is_wrong};
+use crate::core::Core;
+use dhow_distribution::{BlobStream, Cause, Failure, Part, Repository};
+use dhow_store::{CallOff, Hold, Incoming, Landed, Reservation, Spoiled, WantedLayer};
 use dhow_types::{Context as _, Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Layers that are unpacked while others are downloaded.
 const UNPACKING: usize = 2;
@@ -44,8 +44,8 @@ pub(crate) struct State {
     pub(crate) unpacked: u64,
     /// The transfer broke off and goes on in so many seconds.
     pub(crate) retry: Option<u64>,
-    /// How it ended.
-    pub(crate) end: Option<Result<()>>,
+    /// How it ended; the layer stays for as long as this is seen.
+    pub(crate) end: Option<Result<Arc<Hold>>>,
 }
 
 /// A flight as those who want its layer see it. The last one to drop it calls it off.
@@ -81,20 +81,20 @@ impl Flights {
         self.running().values().all(|flight| flight.strong_count() == 0)
     }
 
-    /// The flight of this layer: one that is under way, or a new one.
+    /// The flight of this layer: one that is under way, or a new one; whether it is one that was.
     pub(crate) fn join(
         &self,
         core: &Arc<Core>,
         repository: &Repository,
         layer: &WantedLayer,
         reservation: Reservation,
-    ) -> Arc<Flight> {
+    ) -> (Arc<Flight>, bool) {
         let mut running = self.running();
         running.retain(|_, flight| flight.strong_count() > 0);
         if let Some(flight) = running.get(layer).and_then(Weak::upgrade)
             && flight.state.borrow().end.is_none()
         {
-            return flight;
+            return (flight, true);
         }
         let (told, state) = watch::channel(State::default());
         let (stop, mut stopped) = oneshot::channel();
@@ -111,7 +111,7 @@ impl Flights {
                 s.end = Some(end);
             });
         });
-        flight
+        (flight, false)
     }
 }
 
@@ -122,6 +122,15 @@ fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Resul
     let thread = std::thread::Builder::new().name("dhow-layer".into()).stack_size(STACK);
     thread.spawn(move || drop(done.send(f()))).context("start a thread")?;
     Ok(result)
+}
+
+/// Calls the thread off when its flight ends before it.
+struct Leaving(CallOff);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.call();
+    }
 }
 
 /// Who flies.
@@ -140,20 +149,14 @@ struct Crash {
 }
 
 impl Plane {
-    async fn fly(&self, reservation: Reservation) -> Result<()> {
+    async fn fly(&self, reservation: Reservation) -> Result<Arc<Hold>> {
         let flights = &self.core.flights;
-        let closed = |_| Error::unavailable("the engine stops");
-        let _place = self.place(&flights.places).await.map_err(closed)?;
-        // Another may have landed since it was looked for.
-        let (store, layer) = (self.core.store.clone(), self.layer.clone());
-        if blocking(move || store.hold().layer(&layer)).await? {
-            return Ok(());
-        }
+        let place = Arc::new(self.place(&flights.places).await?);
         let mut first = None;
         loop {
-            let download = self.place(&flights.downloads).await.map_err(closed)?;
-            match (self.once(reservation.clone(), download).await, first) {
-                (Ok(()), _) => return Ok(()),
+            let download = self.place(&flights.downloads).await?;
+            match (self.once(reservation.clone(), place.clone(), download).await, first) {
+                (Ok(hold), _) => return Ok(Arc::new(hold)),
                 (Err(crash), None) if crash.again => first = Some(crash.error),
                 // What was wrong at first says more.
                 (Err(_), Some(error)) => return Err(error),
@@ -163,22 +166,36 @@ impl Plane {
     }
 
     /// A place, and the word that it is waited for if none is free.
-    async fn place<'a>(&self, of: &'a Semaphore) -> std::result::Result<SemaphorePermit<'a>, AcquireError> {
-        if let Ok(free) = of.try_acquire() {
+    async fn place(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        if let Ok(free) = of.clone().try_acquire_owned() {
             return Ok(free);
         }
         self.told.send_modify(|s| s.stage = s.stage.max(Stage::Waiting));
-        of.acquire().await
+        of.clone().acquire_owned().await.map_err(|_| Error::unavailable("the engine stops"))
     }
 
-    async fn once(&self, reservation: Reservation, download: SemaphorePermit<'_>) -> std::result::Result<(), Crash> {
+    async fn once(
+        &self,
+        reservation: Reservation,
+        place: Arc<OwnedSemaphorePermit>,
+        download: OwnedSemaphorePermit,
+    ) -> std::result::Result<Hold, Crash> {
         let (begun, begins) = oneshot::channel();
         let (pieces, coming) = mpsc::channel(PIECES_AHEAD);
         let (store, layer, told) = (self.core.store.clone(), self.layer.clone(), self.told.clone());
+        let off = store.call_off();
+        // Whatever way this ends before the thread does.
+        let leaving = Leaving(off.clone());
         let thread = on_thread(move || {
-            let layer = store.receive_layer(layer, reservation).map_err(|error| Spoiled { error, again: false })?;
+            // A thread whose flight was called off is still one.
+            let _place = place;
+            let ours = |error| Spoiled { error, again: false };
+            let layer = match store.receive_layer(layer, reservation, off).map_err(ours)? {
+                Incoming::Here(hold) => return Ok(Landed { warnings: Vec::new(), hold }),
+                Incoming::Layer(layer) => layer,
+            };
             if begun.send(layer.begun()).is_err() {
-                return Err(Spoiled { error: Error::system("nobody waits for the layer any more"), again: false });
+                return Err(ours(Error::unavailable("nobody wants the layer any more")));
             }
             let report = |n: u64| {
                 told.send_if_modified(|s| {
@@ -196,7 +213,7 @@ impl Plane {
             Ok((at, hash)) => {
                 self.told.send_modify(|s| (s.stage, s.received, s.unpacked) = (Stage::Downloading, at, 0));
                 match self.repository.layer_from(&self.descriptor(), hash, at) {
-                    Ok(stream) => feed(stream, pieces, &self.told).await,
+                    Ok(stream) => self.feed(stream, pieces).await,
                     Err(failure) => Err(failure),
                 }
             }
@@ -204,19 +221,40 @@ impl Plane {
             Err(_) => Ok(()),
         };
         drop(download);
-        let ended = thread
-            .await
-            .map_err(|e| Crash { error: Error::system(format!("an internal task failed: {e}")), again: false })?;
+        let ended = thread.await.map_err(|_| Crash {
+            error: Error::system("a thread that receives a layer failed: this is a bug in dhow"),
+            again: false,
+        })?;
+        drop(leaving);
         match (sent, ended) {
             (Err(failure), ended) => Err(self.failed(failure, ended.is_err_and(|spoiled| spoiled.again))),
             (Ok(()), Err(spoiled)) => Err(Crash { error: self.registered(spoiled.error), again: spoiled.again }),
-            (Ok(()), Ok(warnings)) => {
-                for warning in warnings {
+            (Ok(()), Ok(landed)) => {
+                for warning in landed.warnings {
                     tracing::warn!("pull: layer {}: {warning}", self.layer.digest.short());
                 }
-                Ok(())
+                Ok(landed.hold)
             }
         }
+    }
+
+    /// Feeds the thread, as long as bytes come fast enough to call it that.
+    async fn feed(&self, stream: BlobStream, pieces: mpsc::Sender<Piece>) -> std::result::Result<(), Box<Failure>> {
+        let name = self.repository.name();
+        feed(stream, pieces, &self.told).await.map_err(|lost| match lost {
+            Lost::Failed(failure) => failure,
+            Lost::Dripping(bytes) => Box::new(Failure {
+                registry: name.domain().to_owned(),
+                repository: name.familiar_name(),
+                part: Part::Layer(self.layer.digest),
+                endpoint: name.domain().to_owned(),
+                cause: Cause::Protocol(format!(
+                    "only {bytes} bytes came within {} minutes",
+                    SLOW_WITHIN.as_secs() / 60
+                )),
+                others: Vec::new(),
+            }),
+        })
     }
 
     fn descriptor(&self) -> dhow_types::image::Descriptor {
@@ -232,7 +270,7 @@ impl Plane {
 
     fn failed(&self, failure: Box<Failure>, again: bool) -> Crash {
         // Others may have the right bytes.
-        let wrong = matches!(failure.cause, Cause::WrongDigest { .. } | Cause::WrongSize { .. });
+        let wrong = is_wrong(&failure.cause);
         let others = wrong && self.repository.endpoints().len() > 1;
         Crash { error: failure.into(), again: again || others }
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// How deep indexes may lie in one another.
 const MAX_DEPTH: usize = 3;
+/// Manifests and indexes that are fetched for one image.
+const MAX_DOCUMENTS: usize = 32;
 /// How often a layer is asked for that went while it was waited for.
 const MAX_TRIES: usize = 3;
 
@@ -42,16 +44,15 @@ pub(super) async fn pull(
             _ => vec![by_digest],
         }
     };
-    // One request is enough to learn that a tag is what it was.
-    let top = match &wanted {
-        Wanted::Digest(digest) => Some(*digest),
-        _ if is_known(core, reference).await? => Some(repository.head(&wanted).await?.digest),
-        _ => None,
+    // One request is enough to learn that a name is what it was, and that it is still given to this user.
+    let top = match is_known(core, reference).await? {
+        true => Some(repository.head(&wanted).await?.digest),
+        false => None,
     };
     if let Some(top) = top {
         let (hold, target, names) = (hold.clone(), target.clone(), names(top));
         let renamed = blocking(move || match hold.resolved(&top, &target)? {
-            Some(id) => hold.rename(&id, &names).map(Some),
+            Some(id) => hold.rename(&id, &names),
             None => Ok(None),
         });
         if let Some(changed) = renamed.await? {
@@ -66,7 +67,7 @@ pub(super) async fn pull(
         check_kind(manifest).map_err(|e| of(repository, e))?;
     }
     teller.tell(pulling).await;
-    let (manifest, digest, bytes) = choose(repository, fetched, platform, &target, 0).await?;
+    let (manifest, digest, bytes) = choose_manifest(repository, fetched, platform, &target).await?;
     let changed = bring(core, repository, &hold, (&manifest, digest, bytes), names(top), teller).await?;
     let id = manifest.config.digest;
     blocking(move || hold.note(&top, &target, &id)).await?;
@@ -92,42 +93,53 @@ pub(crate) async fn choose_manifest(
     asked: Option<&Platform>,
     target: &Platform,
 ) -> Result<(Manifest, Digest, Vec<u8>)> {
-    choose(repository, fetched, asked, target, 0).await
+    let mut left = MAX_DOCUMENTS;
+    match choose(repository, fetched, asked, target, 0, &mut left).await? {
+        Choice::Image(image) => Ok(*image),
+        Choice::Nothing(words) => Err(of(repository, Error::not_found(words))),
+    }
 }
 
-/// The manifest for the platform, by way of indexes.
+/// What a document gives for a platform.
+enum Choice {
+    /// The manifest of an image: what it says, its digest and its bytes.
+    Image(Box<(Manifest, Digest, Vec<u8>)>),
+    /// Nothing, in words.
+    Nothing(String),
+}
+
+/// The manifest for the platform, by way of indexes. `left` is how many documents may still be asked for.
 async fn choose(
     repository: &Repository,
     fetched: Fetched,
     asked: Option<&Platform>,
     target: &Platform,
     depth: usize,
-) -> Result<(Manifest, Digest, Vec<u8>)> {
+    left: &mut usize,
+) -> Result<Choice> {
     let index = match fetched.document {
         Document::Manifest(manifest) => {
             check_kind(&manifest).map_err(|e| of(repository, e))?;
-            return Ok((*manifest, fetched.digest, fetched.bytes));
+            return Ok(Choice::Image(Box::new((*manifest, fetched.digest, fetched.bytes))));
         }
         Document::Index(index) => index,
     };
+    let too = |what: String| of(repository, Error::invalid(what));
     if depth == MAX_DEPTH {
-        let deep = Error::invalid(format!("indexes lie in one another more than {MAX_DEPTH} deep"));
-        return Err(of(repository, deep));
+        return Err(too(format!("indexes lie in one another more than {MAX_DEPTH} deep")));
     }
-    let nothing = || of(repository, Error::not_found(nothing_for(&index, asked)));
     for descriptor in candidates(&index, target) {
         if !is_document(descriptor) {
             continue;
         }
+        *left = left.checked_sub(1).ok_or_else(|| too(format!("its indexes name more than {MAX_DOCUMENTS} others")))?;
         let found = repository.manifest(&Wanted::Described(descriptor.clone())).await?;
-        let nested = matches!(found.document, Document::Index(_));
-        match Box::pin(choose(repository, found, asked, target, depth + 1)).await {
-            // An index in this one has nothing: the next may.
-            Err(e) if nested && e.kind() == ErrorKind::NotFound => {}
-            chosen => return chosen,
+        // An index in this one that has nothing is passed over: the next may have it.
+        if let Choice::Image(image) = Box::pin(choose(repository, found, asked, target, depth + 1, left)).await? {
+            return Ok(Choice::Image(image));
         }
     }
-    Err(nothing())
+    Ok(Choice::Nothing(nothing_for(&index, asked)))
 }
 
 /// Brings what is missing of an image, and names it.
@@ -141,12 +153,16 @@ async fn bring(
 ) -> Result<bool> {
     let (shared, id) = (hold.clone(), manifest.config.digest);
     let renamed = names.clone();
-    let here = blocking(move || if shared.image(&id)? { shared.rename(&id, &renamed).map(Some) } else { Ok(None) });
+    let here = blocking(move || if shared.image(&id)? { shared.rename(&id, &renamed) } else { Ok(None) });
     if let Some(changed) = here.await? {
         return Ok(changed);
     }
     let config = repository.config(&manifest.config).await?;
     let parsed = ImageConfig::parse(&config).map_err(|e| of(repository, e))?;
+    if !matches!(parsed.os.to_ascii_lowercase().as_str(), "" | "linux") {
+        let text = format!("cannot download image with operating system {:?} when requesting \"linux\"", parsed.os);
+        return Err(of(repository, Error::invalid(text)));
+    }
     let diff_ids = parsed.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         let text = format!(
@@ -220,22 +236,31 @@ async fn layers(
             return Ok(());
         }
         // All of the room is kept before the first byte is written.
-        let (shared, asked) = (core.clone(), missing);
+        let (shared, asked, wishes) = (core.clone(), missing, hold.clone());
         let reserve = blocking(move || {
-            let keep = shared.store.config().keep_blobs;
-            let reserved = asked.into_iter().map(|l| Ok((shared.store.reserve(l.room(keep))?, l)));
+            asked.iter().for_each(|layer| wishes.wish(layer));
+            let reserved = asked.into_iter().map(|l| Ok((shared.store.reserve(shared.store.room_for(&l))?, l)));
             reserved.collect::<Result<Vec<_>>>()
         });
         let mut flights = tokio::task::JoinSet::new();
         wanted = Vec::new();
         for (reservation, layer) in reserve.await? {
             wanted.push(layer.clone());
-            let flight = core.flights.join(core, repository, &layer, reservation);
-            let (teller, hold) = (teller.clone(), hold.clone());
+            let joined = core.flights.join(core, repository, &layer, reservation.clone());
+            let (core, repository, teller, hold) = (core.clone(), repository.clone(), teller.clone(), hold.clone());
             flights.spawn(async move {
-                show::follow(flight, layer.clone(), teller).await?;
-                // At once, so that nobody takes it for waste; the next round sees whether somebody did.
-                blocking(move || hold.layer(&layer)).await
+                let (mut flight, others) = joined;
+                let mut landed = show::follow(&flight, &layer, &teller).await;
+                if landed.is_err() && others {
+                    // It failed by another's way and another's credentials; there are one's own.
+                    flight = core.flights.join(&core, &repository, &layer, reservation).0;
+                    landed = show::follow(&flight, &layer, &teller).await;
+                }
+                // It stays for as long as its flight is seen, and from now on because it is held.
+                let landed = landed?;
+                let held = blocking(move || hold.layer(&layer)).await;
+                drop((landed, flight));
+                held
             });
         }
         // The first failure is the one that is told; the others are called off by it.

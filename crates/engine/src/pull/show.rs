@@ -3,7 +3,7 @@
 use super::Teller;
 use super::flight::{Flight, Stage, State};
 use crate::view::TransferEvent;
-use dhow_store::WantedLayer;
+use dhow_store::{Hold, WantedLayer};
 use dhow_types::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Tells what becomes of the layer until its flight ends; that is the result.
-pub(super) async fn follow(flight: Arc<Flight>, layer: WantedLayer, teller: Teller) -> Result<()> {
+pub(super) async fn follow(flight: &Flight, layer: &WantedLayer, teller: &Teller) -> Result<Arc<Hold>> {
     let (mut state, mut ends) = (flight.state.clone(), flight.state.clone());
     let mut shown = Shown::new(layer.digest.short(), layer.size);
     loop {

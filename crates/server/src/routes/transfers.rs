@@ -9,6 +9,7 @@ use dhow_engine::{Engine, PullRequest, TransferStream};
 use dhow_types::{Digest, Platform, Reference, Result};
 use http::header::HeaderMap;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 /// The first part of the names of headers that go on to the registry.
 const META: &str = "x-meta-";
@@ -45,12 +46,17 @@ pub(crate) fn meta(headers: &HeaderMap) -> Vec<(String, String)> {
     meta.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect()
 }
 
+/// How long the first word of a transfer is waited for. After it the answer begins all the same: only a client that is
+/// answered can be seen to leave.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+
 /// A transfer as an answer. One that fails before anything is told fails the request; later the failure is a line.
 pub(crate) async fn reply(transfer: TransferStream) -> Result<Reply> {
     let mut events = transfer.events;
-    let mut first = match events.recv().await {
-        Some(TransferEvent::Failed(error)) => return Err(error),
-        first => first,
+    let mut first = match tokio::time::timeout(FIRST_WORD, events.recv()).await {
+        Ok(Some(TransferEvent::Failed(error))) => return Err(error),
+        Ok(first) => first,
+        Err(_) => None,
     };
     Ok(Reply::body(
         "application/json",

@@ -31,25 +31,32 @@ impl Database {
         })
     }
 
-    /// Those that wait since before `since`, and with `boot_id` those of other boots, wait no more. Returns how many.
-    pub(crate) fn give_up_pending(&self, since: i64, boot_id: Option<&str>) -> Result<usize> {
-        // Asked first: a write costs a transaction, and there is nearly never one.
-        if self.pending()?.is_empty() {
-            return Ok(0);
+    /// Those that wait since before `since`, and with `boot_id` those of other boots, wait no more, but for those that
+    /// somebody holds: they were not synced, and whoever names them must know that. A boot that has no id is none.
+    pub(crate) fn give_up_pending(&self, since: i64, boot_id: Option<&str>, held: &HashSet<Digest>) -> Result<()> {
+        let sql =
+            "SELECT diff_id FROM pending_layers WHERE since < ?1 OR (?2 IS NOT NULL AND (boot_id <> ?2 OR ?2 = ''))";
+        let late: Vec<Digest> = self.read(|c| {
+            c.prepare_cached(sql)?.query_map(params![since, boot_id], |r| r.get(0).map(Digest::from_raw))?.collect()
+        })?;
+        let late: Vec<Digest> = late.into_iter().filter(|layer| !held.contains(layer)).collect();
+        // A write costs a transaction, and there is nearly never one.
+        if late.is_empty() {
+            return Ok(());
         }
         self.write(Durability::Lazy, |c| {
-            exec(
-                c,
-                "DELETE FROM pending_layers WHERE since < ?1 OR (?2 IS NOT NULL AND boot_id <> ?2)",
-                params![since, boot_id],
-            )
+            for layer in &late {
+                exec(c, "DELETE FROM pending_layers WHERE diff_id = ?1", [raw(layer)])?;
+            }
+            Ok(())
         })
     }
 
-    /// Notes which image a manifest or index gave for a platform. What is lost costs a request.
+    /// Notes which image a manifest or index gave for a platform, if it is still here. What is lost costs a request.
     pub(crate) fn put_resolved(&self, digest: &Digest, platform: &str, image: &Digest) -> Result<()> {
         self.write(Durability::Lazy, |c| {
-            let sql = "INSERT OR REPLACE INTO resolved (digest, platform, image) VALUES (?1, ?2, ?3)";
+            let sql = "INSERT OR REPLACE INTO resolved (digest, platform, image)
+                       SELECT ?1, ?2, id FROM images WHERE id = ?3";
             exec(c, sql, params![raw(digest), platform, raw(image)]).map(drop)
         })
     }

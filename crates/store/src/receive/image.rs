@@ -1,6 +1,7 @@
 //! An image whose layers are all here: held together, then named.
 
 use super::WantedLayer;
+use super::ingest::Wish;
 use crate::db::NewImage;
 use crate::layers::{Lease, Publication};
 use crate::load::Work;
@@ -12,6 +13,14 @@ use std::sync::Mutex;
 pub struct Hold {
     store: Store,
     lease: Mutex<Lease>,
+    /// Parts of layers that are about to be gone on with.
+    wishes: Mutex<Vec<Wish>>,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hold")
+    }
 }
 
 /// An image to name.
@@ -39,11 +48,20 @@ pub struct Taken {
 impl Store {
     /// Begins to hold the layers of one image.
     pub fn hold(&self) -> Hold {
-        Hold { store: self.clone(), lease: Mutex::new(Lease::new(self)) }
+        Hold::of(self, Lease::new(self))
     }
 }
 
 impl Hold {
+    pub(super) fn of(store: &Store, lease: Lease) -> Self {
+        Self { store: store.clone(), lease: Mutex::new(lease), wishes: Mutex::default() }
+    }
+
+    /// What came of a layer in an earlier try stays for as long as this is there.
+    pub fn wish(&self, wanted: &WantedLayer) {
+        lock_anyway(&self.wishes).push(self.store.inner.ingesting.wish(&wanted.digest));
+    }
+
     /// Holds a layer. False if it is not here, or damaged.
     pub fn layer(&self, wanted: &WantedLayer) -> Result<bool> {
         Ok(lock_anyway(&self.lease).hold(&wanted.diff_id)?.is_some_and(|row| row.diff_id == wanted.diff_id))
@@ -71,18 +89,30 @@ impl Hold {
         }
     }
 
-    /// Gives an image that is here and held more names. Says whether one of them meant something else.
-    pub fn rename(&self, id: &Digest, references: &[Reference]) -> Result<bool> {
+    /// Gives an image that is here and held more names. Says whether the tag, or without one the digest, meant something
+    /// else; nothing if the image went meanwhile.
+    pub fn rename(&self, id: &Digest, references: &[Reference]) -> Result<Option<bool>> {
         let db = &self.store.inner.db;
-        let mut changed = false;
         let _publishing = self.store.publishing();
+        if !db.image_exists(id)? {
+            return Ok(None);
+        }
+        let changed = self.changes(id, references)?;
         for reference in references {
             if db.image_named(reference)? != Some(*id) {
-                changed = true;
                 db.set_reference(reference, id, images::now())?;
             }
         }
-        Ok(changed)
+        Ok(Some(changed))
+    }
+
+    /// Whether the tag among these names, or where there is none the digest, means something else.
+    fn changes(&self, id: &Digest, references: &[Reference]) -> Result<bool> {
+        let tag = references.iter().find(|r| r.digest().is_none()).or(references.first());
+        match tag {
+            Some(name) => Ok(self.store.inner.db.image_named(name)? != Some(*id)),
+            None => Ok(false),
+        }
     }
 
     /// Notes what a manifest or index gave for a platform, for the next time.
@@ -97,11 +127,7 @@ impl Hold {
 
     fn name(&self, image: ReceivedImage) -> Result<Taken> {
         let id = Digest::of(&image.config);
-        let db = &self.store.inner.db;
-        let mut changed = false;
-        for reference in &image.references {
-            changed |= db.image_named(reference)? != Some(id);
-        }
+        let changed = self.changes(&id, &image.references)?;
         let new = NewImage {
             id,
             manifest: Some(image.manifest.0),

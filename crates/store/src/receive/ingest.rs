@@ -3,11 +3,12 @@
 //! Nothing is synced: after a power cut the file may hold anything, which the digest tells in the end.
 
 use crate::{Store, lock_anyway};
-use dhow_types::{Context as _, Digest, DigestWriter, Result};
-use std::collections::HashSet;
+use dhow_types::{Context as _, Digest, DigestWriter, Error, Result};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek as _, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Layers smaller than this are begun anew.
@@ -20,7 +21,7 @@ pub(crate) fn is_kept(size: u64) -> bool {
     size >= WORTH
 }
 
-/// Digests whose bytes are being received: one at a time each.
+/// Digests whose bytes are being received, one at a time each, and those that somebody is about to receive.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     inner: Arc<Taken>,
@@ -28,38 +29,98 @@ pub(crate) struct Claims {
 
 #[derive(Debug, Default)]
 struct Taken {
-    digests: Mutex<HashSet<Digest>>,
-    given_back: Condvar,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: HashSet<Digest>,
+    wished: HashMap<Digest, usize>,
 }
 
 /// The right to receive one digest.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    taken: Arc<Taken>,
+    of: Arc<Taken>,
     digest: Digest,
 }
 
-impl Claims {
-    /// Waits until nobody else receives it: one that was broken off takes a moment to let go.
-    pub(crate) fn take(&self, digest: &Digest) -> Claim {
-        let mut digests = lock_anyway(&self.inner.digests);
-        while !digests.insert(*digest) {
-            digests = self.inner.given_back.wait(digests).unwrap_or_else(PoisonError::into_inner);
-        }
-        Claim { taken: Arc::clone(&self.inner), digest: *digest }
+/// What came of one digest is wanted, and stays until somebody goes on with it.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    of: Arc<Taken>,
+    digest: Digest,
+}
+
+/// Calls a reception off that waits, or reads again what is here.
+#[derive(Clone, Debug)]
+pub struct CallOff {
+    of: Arc<Taken>,
+    called: Arc<AtomicBool>,
+}
+
+impl CallOff {
+    /// It is not wanted any more.
+    pub fn call(&self) {
+        // Under the lock: nobody may miss it between a look and the wait.
+        let _state = lock_anyway(&self.of.state);
+        self.called.store(true, Ordering::Relaxed);
+        self.of.changed.notify_all();
     }
-    /// Only if nobody receives it.
-    pub(crate) fn try_take(&self, digest: &Digest) -> Option<Claim> {
-        let fresh = lock_anyway(&self.inner.digests).insert(*digest);
-        fresh.then(|| Claim { taken: Arc::clone(&self.inner), digest: *digest })
+    pub(super) fn is_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed)
+    }
+}
+
+impl Claims {
+    /// Waits until nobody else receives it: one that was broken off takes a moment to let go. None if it was called off.
+    fn take(&self, digest: &Digest, off: &CallOff) -> Option<Claim> {
+        let mut state = lock_anyway(&self.inner.state);
+        while !off.is_called() {
+            if state.taken.insert(*digest) {
+                return Some(Claim { of: Arc::clone(&self.inner), digest: *digest });
+            }
+            state = self.inner.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+    /// Only if nobody receives it, or is about to.
+    pub(super) fn try_take(&self, digest: &Digest) -> Option<Claim> {
+        let mut state = lock_anyway(&self.inner.state);
+        let free = !state.wished.contains_key(digest) && state.taken.insert(*digest);
+        free.then(|| Claim { of: Arc::clone(&self.inner), digest: *digest })
+    }
+    pub(super) fn wish(&self, digest: &Digest) -> Wish {
+        *lock_anyway(&self.inner.state).wished.entry(*digest).or_default() += 1;
+        Wish { of: Arc::clone(&self.inner), digest: *digest }
+    }
+    pub(super) fn call_off(&self) -> CallOff {
+        CallOff { of: Arc::clone(&self.inner), called: Arc::default() }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock_anyway(&self.taken.digests).remove(&self.digest);
-        self.taken.given_back.notify_all();
+        lock_anyway(&self.of.state).taken.remove(&self.digest);
+        self.of.changed.notify_all();
     }
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        let mut state = lock_anyway(&self.of.state);
+        if let Some(count) = state.wished.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                state.wished.remove(&self.digest);
+            }
+        }
+    }
+}
+
+fn called_off() -> Error {
+    Error::unavailable("nobody wants the layer any more")
 }
 
 /// A layer's file.
@@ -75,17 +136,22 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    /// Takes up what is there of a layer of `size` bytes.
-    pub(super) fn open(store: &Store, digest: &Digest, size: u64, keep: bool) -> Result<Self> {
-        let claim = store.inner.ingesting.take(digest);
+    /// Takes up the right to a layer of `size` bytes. Nothing is read yet.
+    pub(super) fn claim(store: &Store, digest: &Digest, off: &CallOff) -> Result<Self> {
+        let claim = store.inner.ingesting.take(digest, off).ok_or_else(called_off)?;
         let path = store.paths().ingest(digest);
-        let mut ingest =
-            Self { store: store.clone(), path, file: None, at: 0, hash: DigestWriter::new(), _claim: claim };
+        Ok(Self { store: store.clone(), path, file: None, at: 0, hash: DigestWriter::new(), _claim: claim })
+    }
+
+    /// Takes up what is there of it, if it is worth it.
+    pub(super) fn open(&mut self, size: u64, keep: bool, off: &CallOff) -> Result<()> {
         if !keep && !is_kept(size) {
-            return Ok(ingest);
+            return Ok(());
         }
-        let what = || format!("open {}", ingest.path.display());
-        let mut file = File::options().read(true).append(true).create(true).open(&ingest.path).with_context(what)?;
+        let path = self.path.clone();
+        let ingest = self;
+        let what = || format!("open {}", path.display());
+        let mut file = File::options().read(true).append(true).create(true).open(&path).with_context(what)?;
         if file.metadata().with_context(what)?.len() > size {
             file.set_len(0).with_context(what)?;
         }
@@ -93,6 +159,7 @@ impl Ingest {
         loop {
             match file.read(&mut buffer) {
                 Ok(0) => break,
+                Ok(_) if off.is_called() => return Err(called_off()),
                 Ok(n) => {
                     ingest.hash.update(&buffer[..n]);
                     ingest.at += n as u64;
@@ -108,7 +175,7 @@ impl Ingest {
         }
         file.rewind().with_context(what)?;
         ingest.file = Some(file);
-        Ok(ingest)
+        Ok(())
     }
 
     /// How many bytes are there.
@@ -130,6 +197,13 @@ impl Ingest {
     pub(super) fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match &mut self.file {
             Some(file) => file.write_all(bytes),
+            None => Ok(()),
+        }
+    }
+    /// Brings what was written to the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        match &self.file {
+            Some(file) => file.sync_all().with_context(|| format!("sync {}", self.path.display())),
             None => Ok(()),
         }
     }

@@ -10,12 +10,12 @@ mod ingest;
 mod layer;
 
 pub use image::{Hold, ReceivedImage, Taken};
+pub use ingest::CallOff;
 pub(crate) use ingest::Claims;
-pub use layer::{LayerIn, Spoiled};
+pub use layer::{Incoming, Landed, LayerIn, Spoiled};
 
 use crate::{Store, images};
 use dhow_types::{Context as _, Digest, Result};
-use std::collections::HashSet;
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -41,11 +41,6 @@ impl WantedLayer {
     pub fn check(&self) -> Result<()> {
         form::said(&self.media_type).map(drop)
     }
-    /// How much space is kept for it before its first byte.
-    pub fn room(&self, keep_blobs: bool) -> u64 {
-        let copies = if keep_blobs || ingest::is_kept(self.size) { 2 } else { 1 };
-        self.size.saturating_mul(copies)
-    }
 }
 
 /// What is here of images that did not come whole.
@@ -58,10 +53,19 @@ pub struct Unfinished {
 }
 
 impl Store {
+    /// How much space a layer needs before its first byte: the tree, and what is written down until it is whole.
+    pub fn room_for(&self, layer: &WantedLayer) -> u64 {
+        if !self.config().keep_blobs && !ingest::is_kept(layer.size) {
+            return layer.size;
+        }
+        let here = std::fs::metadata(self.paths().ingest(&layer.digest)).map_or(0, |m| m.len());
+        layer.size.saturating_add(layer.size.saturating_sub(here))
+    }
+
     /// What is not whole and nobody counts on now.
     pub fn unfinished(&self) -> Result<Unfinished> {
-        let leased: HashSet<Digest> = self.leased().into_iter().collect();
-        let layers = self.inner.db.pending()?.into_iter().filter(|l| !leased.contains(l)).collect();
+        let held = self.inner.held.all();
+        let layers = self.inner.db.pending()?.into_iter().filter(|l| !held.contains(l)).collect();
         let mut parts = 0;
         self.each_part(&mut |_, entry| {
             parts += entry.metadata().map_or(0, |m| m.blocks() * 512);
@@ -73,24 +77,24 @@ impl Store {
     /// Throws it away, with `all` also what may still be asked for again. Returns the layers that are gone.
     pub fn discard_unfinished(&self, all: bool) -> Result<Vec<Digest>> {
         let now = if all { i64::MAX } else { images::now() };
-        self.clear_unfinished(now, false)?;
         let mut leases = self.publishing();
+        self.clear_unfinished(now, false)?;
         self.collect(&mut leases)
     }
 
     /// Layers that wait too long at the time `now` wait no more, and at a start those of other boots; parts of layers of
-    /// that age go.
+    /// that age go. The caller is publishing: between what is held and what waits nobody may come.
     pub(crate) fn clear_unfinished(&self, now: i64, start: bool) -> Result<()> {
         let since = now.saturating_sub(KEEP.as_secs() as i64);
         let boot = start.then(boot_id);
-        self.inner.db.give_up_pending(since, boot.as_deref())?;
+        self.inner.db.give_up_pending(since, boot.as_deref(), &self.inner.held.all())?;
         self.each_part(&mut |digest, entry| {
             let written = entry.metadata().map_or(0, |m| m.mtime());
             if digest.is_none() || written < since { self.inner.trash.put(&entry.path()) } else { Ok(()) }
         })
     }
 
-    /// Every file in `ingest/` that is not being written, with its digest if that is what its name is.
+    /// Every file in `ingest/` that nobody writes or is about to, with its digest if that is what its name is.
     fn each_part(&self, each: &mut dyn FnMut(Option<Digest>, &DirEntry) -> Result<()>) -> Result<()> {
         let dir = self.paths().dir("ingest");
         for entry in std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))? {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 super::cases!("pull":
     dockers_words_and_what_is_kept, an_unchanged_tag_costs_one_request, by_digest, two_at_once_cost_one_download,
-    who_leaves_stops_nobody_else, who_leaves_alone_stops_it_and_the_next_goes_on, platforms, all_tags, what_is_refused,
+    anothers_failure_is_not_ones_own, who_leaves_before_the_first_word_stops_it, who_leaves_stops_nobody_else, who_leaves_alone_stops_it_and_the_next_goes_on, platforms, all_tags, what_is_refused,
     names_that_move, a_prune_takes_what_is_not_whole, compressions,
 );
 
@@ -165,12 +165,17 @@ fn by_digest(w: &World) -> Result<()> {
     ensure!(told.told("Status: Downloaded newer image for") && told.lines[0]["id"] == name, "{:?}", told.lines);
     let seen = d.inspect(&name)?;
     ensure!(seen["RepoTags"] == json!([]) && seen["RepoDigests"] == json!([name]), "{seen}");
-    // As clients send it: the digest as a tag. It is here, and nobody needs to be asked.
-    r.down()?;
+    // As clients send it: the digest as a tag. It is here, and the registry is asked all the same.
     let line = format!("POST /v1.44/images/create?fromImage={}&tag={}", r.name("pull/digest"), image.digest());
-    let again = ask(&d, &line, None, "");
+    ensure!(ask(&d, &line, None, "")?.ok()?.told("Status: Image is up to date for"));
+    r.down()?;
+    let silent = ask(&d, &line, None, "")?;
+    ensure!(silent.status == 500, "{silent:?}");
     r.up()?;
-    ensure!(again?.ok()?.told("Status: Image is up to date for"));
+    // A digest that one repository gave is none of another's.
+    let stranger = r.name(&format!("pull/stranger@{}", image.digest()));
+    pull(&d, &stranger)?.fails(&["not found"])?;
+    ensure!(d.inspect(&name)?["RepoDigests"] == json!([name]));
     let wrong = r.name(&format!("pull/digest@{}", digest(b"other")));
     pull(&d, &wrong)?.fails(&["manifest for", "not found"])?;
     d.ok(&["rmi", &name]).map(drop)
@@ -255,6 +260,56 @@ fn two_at_once_cost_one_download(w: &World) -> Result<()> {
     d.ok(&["rmi", &name, &other]).map(drop)
 }
 
+/// Somebody else's way to the same layer fails: whoever had joined it goes one's own.
+fn anothers_failure_is_not_ones_own(w: &World) -> Result<()> {
+    let d = w.own_daemon()?;
+    let (image, good, open, name) = gated(&d, 1350)?;
+    open.open();
+    let (served, large, gate) = (image.clone(), image.layer(2), Gate::default());
+    let waits = gate.clone();
+    let bad = Server::start(&d.net, move |r| match r.path.ends_with(&large) {
+        true => {
+            waits.pass();
+            crate::wire::Reply::error(403, "DENIED", "not for you").into()
+        }
+        false => served.answer(r).into(),
+    })?;
+    let closed = format!("{}/secret/name:latest", bad.host());
+    let mut first = Slow::begin(&d, &closed)?;
+    first.until("Downloading")?;
+    let mut second = Slow::begin(&d, &name)?;
+    second.until("Downloading")?;
+    ensure!(asked(&good, &image.layer(2)) == 0, "it joined the other's way");
+    gate.open();
+    second.until("Status: Downloaded newer image for")?;
+    ensure!(first.until("Status: ").is_err());
+    ensure!(d.inspect(&name)?["Id"] == image.id() && d.cli(&["inspect", &closed])?.code != 0);
+    Ok(())
+}
+
+/// A registry that never says a word: the client can leave.
+fn who_leaves_before_the_first_word_stops_it(w: &World) -> Result<()> {
+    let d = w.daemon()?;
+    let server =
+        Server::start(&d.net, |_| crate::wire::Reply::new(200, "{}").then(crate::wire::Then::Stall(0)).into())?;
+    let mut stream = UnixStream::connect(d.dir.path().join("dhow.sock"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let name = format!("{}/pull/silent:1", server.host());
+    write!(stream, "POST /v1.44/images/create?fromImage={name} HTTP/1.1\r\nHost: d\r\n\r\n")?;
+    // The answer begins, so that it can be seen to be read no more.
+    let mut head = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut head)?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let to = format!("0100007F:{:04X} 01", server.port());
+    let asks = || -> Result<bool> {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", d.pid()))?;
+        Ok(table.lines().any(|l| l.split_whitespace().skip(2).take(2).collect::<Vec<_>>().join(" ") == to))
+    };
+    ensure!(asks()?, "it does not ask any more");
+    drop(stream);
+    until("the pull to be called off", || Ok((!asks()?).then_some(())))
+}
+
 fn who_leaves_stops_nobody_else(w: &World) -> Result<()> {
     let d = w.daemon()?;
     let (image, server, gate, name) = gated(&d, 1400)?;
@@ -287,6 +342,7 @@ fn who_leaves_alone_stops_it_and_the_next_goes_on(w: &World) -> Result<()> {
     let came = || std::fs::metadata(&part).map_or(0, |m| m.len());
     let mut pull = Slow::begin(&d, &name)?;
     until("three MiB to come", || Ok((came() == 3 << 20).then_some(())))?;
+    pull.until("Pull complete")?;
     pull.until("Pull complete")?;
     drop(pull);
     let begun = |d: &Daemon| std::fs::read_dir(d.root().join("tmp")).map(|dir| dir.count());
