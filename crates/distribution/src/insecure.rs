@@ -44,9 +44,10 @@ impl Insecure {
     pub(crate) fn names(&self, authority: &str) -> bool {
         self.hosts.iter().any(|h| h.eq_ignore_ascii_case(authority))
     }
-    /// Whether one of the host's addresses is in a network of the list.
+    /// Whether all of the host's addresses, and there are some, are in networks of the list. Docker asks for one: then an
+    /// answer of a name server that adds 127.0.0.1 would turn the check of certificates off.
     pub(crate) fn covers(&self, addresses: &[IpAddr]) -> bool {
-        addresses.iter().any(|a| self.nets.iter().any(|n| n.contains(a)))
+        !addresses.is_empty() && addresses.iter().all(|a| self.nets.iter().any(|n| n.contains(a)))
     }
 }
 
@@ -66,6 +67,8 @@ mod tests {
         {
             assert_eq!(i.covers(&ip(address)), expected, "{address}");
         }
+        let mixed: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap(), "11.0.0.1".parse().unwrap()];
+        assert!(!i.covers(&mixed) && !i.covers(&[]));
         for (bad, words) in [("ftp://x", "should not contain '://'"), ("a b", "invalid host \"a b\""), ("x-", "hyphen")]
         {
             assert!(Insecure::read(&[bad.into()]).unwrap_err().contains(words), "{bad}");

@@ -75,6 +75,9 @@ impl Settings {
         let mut realms = BTreeMap::new();
         for (registry, list) in self.realms {
             let read = |r: &String| {
+                if names_a_user(r) {
+                    return Err(format!("invalid token server of {registry:?}: a user's name can't be part of it"));
+                }
                 Address::parse(r).map(|a| a.origin().clone()).map_err(|e| format!("invalid token server {r:?}: {e}"))
             };
             realms.insert(registry.to_ascii_lowercase(), list.iter().map(read).collect::<Result<Vec<_>, _>>()?);
@@ -111,8 +114,17 @@ impl Checked {
     }
 }
 
+/// Whether an address has a user's name in it, and so perhaps a password: such a text stands in no message.
+fn names_a_user(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.split('/').next().is_some_and(|authority| authority.contains('@'))
+}
+
 /// Rule and words: Docker's `ValidateMirror`.
 fn mirror(text: &str) -> Result<Address, String> {
+    if names_a_user(text) {
+        return Err("invalid mirror: username/password not allowed in URI".into());
+    }
     const MUST: &str = "must use either 'https://' or 'http://'";
     let Some((scheme, _)) = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()) else {
         return Err(format!("invalid mirror: no scheme specified for {text:?}: {MUST}"));
@@ -122,10 +134,6 @@ fn mirror(text: &str) -> Result<Address, String> {
     }
     if text.contains(['?', '#']) {
         return Err(format!("invalid mirror: query or fragment at end of the URI {text:?}"));
-    }
-    // The text itself is left out: it holds a password.
-    if text.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
-        return Err("invalid mirror: username/password not allowed in URI".into());
     }
     Address::parse(text).map_err(|e| format!("invalid mirror: {text:?} is not a valid URI: {e}"))
 }
@@ -141,6 +149,8 @@ mod tests {
             ("ftp://m", "unsupported scheme \"ftp\""),
             ("https://m/?x", "query or fragment"),
             ("https://u:secret@m", "username/password not allowed"),
+            ("u:secret@m", "username/password not allowed"),
+            ("ftp://u:secret@m/x", "username/password not allowed"),
             ("https://m m", "not a valid URI"),
         ] {
             let e = mirror(text).unwrap_err();
@@ -152,6 +162,9 @@ mod tests {
             ..Settings::default()
         };
         assert!(s.check().unwrap().mirrors.contains_key("docker.io"));
+        let realms = BTreeMap::from([("r".into(), vec!["https://u:secret@a".into()])]);
+        let e = Settings { realms, ..Settings::default() }.check().err().unwrap();
+        assert!(e.contains("token server of \"r\"") && !e.contains("secret"), "{e}");
     }
 
     #[test]

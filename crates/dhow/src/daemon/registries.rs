@@ -26,7 +26,7 @@ const DOWNLOADS: usize = 4;
 const MOST_TRANSFERS: usize = 64;
 
 /// Flags about registries, as dockerd has them.
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Default)]
 pub struct Flags {
     /// Mirror of Docker Hub that is asked first (https://HOST[:PORT])
     #[arg(long, value_name = "URL")]
@@ -52,6 +52,13 @@ pub struct Flags {
     /// Hosts and networks that are reached without a proxy, separated by commas
     #[arg(long, value_name = "LIST")]
     no_proxy: Option<String>,
+}
+
+/// A proxy's address may have a password in it.
+impl std::fmt::Debug for Flags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flags")
+    }
 }
 
 /// What the file says about them.

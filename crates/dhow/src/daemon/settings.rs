@@ -241,7 +241,17 @@ pub fn resolve(
 }
 
 fn parse(path: &Path, text: &str) -> Result<File> {
-    serde_json::from_str(text).with_context(|| format!("{}: unable to configure the daemon with it", path.display()))
+    serde_json::from_str(text)
+        .map_err(|e| anyhow::anyhow!(without_value(&e.to_string())))
+        .with_context(|| format!("{}: unable to configure the daemon with it", path.display()))
+}
+
+/// The words of an error without the text that stands in the wrong place: a proxy's address has a password in it.
+fn without_value(words: &str) -> String {
+    match (words.find("string \""), words.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => format!("{}string{}", &words[..from], &words[to + 1..]),
+        _ => words.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -308,6 +318,8 @@ mod tests {
         let text = |r: Result<Settings>| format!("{:#}", r.err().unwrap());
         assert!(text(with(Some(r#"{"what": 1}"#), DaemonArgs::default())).contains("unknown field `what`"));
         assert!(text(with(Some(r#"{"root": "x"}"#), DaemonArgs::default())).contains("--root x"));
+        let e = text(with(Some(r#"{"proxies": "http://u:secret\"@p"}"#), DaemonArgs::default()));
+        assert!(e.contains("string") && e.contains("line 1") && !e.contains("secret"), "{e}");
         assert!(text(with(Some("{"), DaemonArgs::default())).contains("/etc/dhow/daemon.json"));
     }
 }
