@@ -75,6 +75,17 @@ pub(crate) fn endpoints(
     Ok(found)
 }
 
+/// Of these the one that takes what is pushed, with its plain twin: the registry itself, else the first that may. All of
+/// a push goes to one place: what one host has of an image is of no use to the manifest that another is given.
+pub(crate) fn to_push(list: Vec<Endpoint>) -> Vec<Endpoint> {
+    let mut fit: Vec<Endpoint> = list.into_iter().filter(|e| e.push).collect();
+    let first = fit.iter().position(|e| !e.mirror).unwrap_or(0);
+    fit.drain(..first);
+    let twins = fit.iter().skip(1).take_while(|e| e.plain_twin).count();
+    fit.truncate(1 + twins);
+    fit
+}
+
 fn plain(base: Address, tls: Tls) -> Endpoint {
     Endpoint { base, mirror: false, pull: true, resolve: true, push: true, tls, header: Vec::new(), plain_twin: false }
 }
@@ -173,6 +184,24 @@ mod tests {
             of("localhost", &["localhost"]),
             ["https://localhost/v2 unchecked", "http://localhost/v2 unchecked"]
         );
+    }
+
+    #[test]
+    fn all_of_a_push_goes_to_one_place() {
+        let of = |text: &str| Address::parse(text).unwrap();
+        let at = |text: &str, mirror, push, plain_twin| Endpoint {
+            mirror,
+            push,
+            plain_twin,
+            ..plain(of(text), Tls::default())
+        };
+        let own = || at("https://r/v2", false, true, false);
+        let shown = |list| show(&to_push(list));
+        assert_eq!(shown(vec![at("https://m/v2", true, true, false), own()]), ["https://r/v2"]);
+        assert_eq!(shown(vec![own(), at("http://r/v2", false, true, true)]), ["https://r/v2", "http://r/v2"]);
+        let mirrors = || vec![at("https://m/v2", true, true, false), at("https://n/v2", true, true, false)];
+        assert_eq!(shown(mirrors()), ["https://m/v2 mirror"]);
+        assert_eq!(shown(vec![at("https://m/v2", true, false, false)]), [""; 0]);
     }
 
     #[test]

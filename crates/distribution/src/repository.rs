@@ -5,7 +5,7 @@ use crate::auth::{Asker, Memory, Proof};
 use crate::body::Payload;
 use crate::bounds::MAX_CHALLENGES;
 use crate::challenge::{Challenge, challenges};
-use crate::endpoint::{Endpoint, endpoints, host_of};
+use crate::endpoint::{self, Endpoint, endpoints, host_of};
 use crate::failure::{Cause, Failure, Part};
 use crate::roots;
 use crate::round::Round;
@@ -130,7 +130,8 @@ impl Registries {
         };
         let list = self.endpoints(name.domain(), trusted).await.map_err(wrong)?;
         let mut ready = Vec::with_capacity(list.len());
-        for endpoint in list.into_iter().filter(|e| actions == Actions::Pull || e.push) {
+        let list = if actions == Actions::Pull { list } else { endpoint::to_push(list) };
+        for endpoint in list {
             let transport = self.transport(&endpoint).map_err(wrong)?;
             ready.push((endpoint, transport));
         }
