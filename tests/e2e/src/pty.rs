@@ -46,6 +46,17 @@ impl Terminal {
         Ok(())
     }
 
+    /// Whether what is typed is shown.
+    pub fn echoes(&self) -> Result<bool> {
+        Ok(rustix::termios::tcgetattr(&self.master)?.local_modes.contains(rustix::termios::LocalModes::ECHO))
+    }
+
+    /// Interrupts the command, as Ctrl-C would.
+    pub fn interrupt(&self) -> Result<()> {
+        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).context("no pid")?;
+        Ok(rustix::process::kill_process(pid, rustix::process::Signal::INT)?)
+    }
+
     /// Types.
     pub fn send(&self, text: &[u8]) -> Result<()> {
         let mut left = text;

@@ -31,6 +31,7 @@ mod limits;
 mod log_files;
 mod log_segments;
 mod logdrivers;
+mod logins;
 mod logs;
 mod making;
 mod midway;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Case> {
         registries::cases(),
         registry_cli::cases(),
         remote::cases(),
+        logins::cases(),
         hostile_registry::cases(),
         hostile_pushes::cases(),
         interrupted::cases(),
