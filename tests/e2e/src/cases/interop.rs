@@ -48,7 +48,7 @@ fn other(d: &Daemon, tool: &str, words: &[&str]) -> Result<String> {
     std::fs::create_dir_all(&home)?;
     let mut command = Command::new(tool);
     if tool == "podman" {
-        let place = |name: &str| format!("--{name}={}", d.dir.path().join("podman").join(name).display());
+        let place = |name: &str| format!("--{name}={}", d.dir.path().join("podman-of-interop").join(name).display());
         command.args([place("root"), place("runroot"), "--storage-driver=vfs".to_owned()]);
     }
     command.args(words).env("HOME", &home).env("XDG_RUNTIME_DIR", &home).stdin(Stdio::null());
