@@ -78,6 +78,8 @@ class Transfer(Store):
 
     def all(self):
         b, n = self.b, self.n or 3
+        # What an earlier run left would be mounted.
+        shutil.rmtree(FILES, ignore_errors=True)
         to = lambda e: f"{REGISTRY}/{e.name}/many:latest"
         for e in self.engines:
             b.need(e, "many")
